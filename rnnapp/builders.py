@@ -1,0 +1,157 @@
+"""Keras models from specs: a front, a recurrent stack, a head."""
+
+from __future__ import annotations
+
+import keras
+
+from rnnapp.layers import (
+    CELLS,
+    MASK_VALUE,
+    CausalConv,
+    LogMel,
+    PadMarker,
+    RunningMean,
+    SequencePooling,
+    SpecAugment,
+)
+from rnnapp.specs import ConvSpec, FrontSpec, RNNSpec
+
+Tensor = keras.KerasTensor
+
+
+def many_to_one(
+    spec: RNNSpec,
+    num_outputs: int,
+    *,
+    sample_rate: int | None = None,
+    num_features: int | None = None,
+    window_seconds: float | None = None,
+    name: str = "many_to_one",
+) -> keras.Model:
+    """A model from a sequence to one vector of logits.
+
+    Its inputs are `waveform`, float32 (batch, samples), where `spec.front` is set, else
+    `features`, float32 (batch, timesteps, features); and `lengths`, int32 (batch,), the true
+    length of each in samples or timesteps.
+
+    Args:
+        spec: The model.
+        num_outputs: Logits.
+        sample_rate: Of the waveform, in hertz; where `spec.front` is set.
+        num_features: Of the features; where `spec.front` is None.
+        window_seconds: What a pooling layer looks back at; None for the whole sequence.
+        name: The model's name.
+
+    Returns:
+        A functional model with output `logits`, float32 (batch, num_outputs).
+
+    Raises:
+        ValueError: If `sample_rate` or `num_features` is missing or superfluous.
+    """
+    if (spec.front is None) == (num_features is None) or (spec.front is None) != (
+        sample_rate is None
+    ):
+        raise ValueError(
+            "`many_to_one` must get `sample_rate` for a model with a front end, `num_features` for "
+            f"one without. Received: front={spec.front}, sample_rate={sample_rate}, "
+            f"num_features={num_features}"
+        )
+    # Front
+    lengths = keras.Input((), dtype="int32", name="lengths")
+    if spec.front is not None:
+        assert sample_rate is not None
+        source = keras.Input((None,), name="waveform")
+        x, mask = _waveform_front(spec.front, sample_rate, source, lengths)
+        timesteps_per_second = 1000.0 / spec.front.frame_step_ms
+    else:
+        source = keras.Input((None, num_features), name="features")
+        x, mask = _mask(source, lengths, stride=1)
+        timesteps_per_second = 1.0
+    # Recurrent stack
+    x, mask = _convolutions(spec.convolutions, x, mask)
+    for convolution in spec.convolutions:
+        timesteps_per_second /= convolution.stride_time
+    x = _recurrent_stack(spec, x, mask)
+    if spec.pooling != "last":
+        window = window_seconds and max(1, round(window_seconds * timesteps_per_second))
+        x = SequencePooling(spec.pooling, window, spec.num_heads, name="pooling")(x, mask)
+    # Head
+    x = keras.layers.Dropout(spec.dropout, name="head_dropout")(x)
+    logits = keras.layers.Dense(num_outputs, name="logits")(x)
+    return keras.Model([source, lengths], logits, name=name)
+
+
+def _waveform_front(
+    front: FrontSpec, sample_rate: int, waveform: Tensor, lengths: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Frames and their mask: (batch, timesteps, features) and (batch, timesteps)."""
+    frame_step = round(front.frame_step_ms * sample_rate / 1000)
+    log_mel = LogMel(
+        sample_rate,
+        round(front.frame_length_ms * sample_rate / 1000),
+        frame_step,
+        front.num_mel_bins,
+        front.lower_hz,
+        min(front.upper_hz, sample_rate / 2),
+        front.num_mfcc if front.kind == "mfcc" else 0,
+        name=front.kind,
+    )
+    x, mask = _mask(log_mel(waveform), lengths, frame_step)
+    if front.mean_seconds:
+        frames = front.mean_seconds * 1000 / front.frame_step_ms
+        x = RunningMean(frames, name="running_mean")(x)
+    if front.time_masks or front.frequency_masks:
+        x = SpecAugment(
+            front.time_masks,
+            round(front.time_mask_ms / front.frame_step_ms),
+            front.frequency_masks,
+            front.frequency_mask_bins,
+            name="spec_augment",
+        )(x)
+    return x, mask
+
+
+def _mask(x: Tensor, lengths: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """Padding as Keras' `Masking` sees it; the mask travels explicitly from here on."""
+    masking = keras.layers.Masking(MASK_VALUE, name="masking")
+    marked = PadMarker(stride, name="pad_marker")(x, lengths)
+    return masking(marked), masking.compute_mask(marked)
+
+
+def _convolutions(
+    specs: tuple[ConvSpec, ...], x: Tensor, mask: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Frames as an image of one channel, convolved, and flattened to frames again."""
+    if not specs:
+        return x, mask
+    x = keras.ops.expand_dims(x, -1)
+    for number, spec in enumerate(specs, 1):
+        mask = mask[:, spec.stride_time - 1 :: spec.stride_time]
+        x = CausalConv(
+            spec.filters,
+            spec.kernel_time,
+            min(spec.kernel_frequency, x.shape[2]),
+            spec.stride_time,
+            spec.stride_frequency,
+            name=f"conv_{number}",
+        )(x, mask=mask)
+    return keras.layers.Reshape((-1, x.shape[2] * x.shape[3]), name="flatten")(x), mask
+
+
+def _recurrent_stack(spec: RNNSpec, x: Tensor, mask: Tensor) -> Tensor:
+    """Recurrent layers with dropout and normalisation between; a vector where pooling is "last"."""
+    for number in range(1, spec.num_layers + 1):
+        sequences = number < spec.num_layers or spec.pooling != "last"
+        x = keras.layers.Dropout(spec.dropout, name=f"dropout_{number}")(x)
+        layer = CELLS[spec.cell](
+            spec.units,
+            return_sequences=sequences,
+            recurrent_dropout=spec.recurrent_dropout,
+            name=f"{spec.cell}_{number}",
+        )
+        if spec.bidirectional:
+            layer = keras.layers.Bidirectional(layer, name=f"bidirectional_{number}")
+        x = layer(x, mask=mask)
+        if spec.layer_norm:
+            x = keras.layers.LayerNormalization(name=f"norm_{number}")(x)
+    return x

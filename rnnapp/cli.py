@@ -1,0 +1,269 @@
+"""The `rnnapp` command."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rnnapp import progress
+
+app = typer.Typer(
+    name="rnnapp",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Train a recurrent model once; ship it to TF Serving and to devices, with proof that "
+    "they agree.\n\nBegin with `rnnapp quickstart`.",
+)
+
+CHECK_FAILED, WRONG_USE = 1, 2
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE",
+                 help="Change a setting, as in `--set units=128 --set epochs=40`; may be repeated. "
+                 "`rnnapp list --settings TASK` shows all of them."),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(metavar="DATA", help="A folder `DATA/word/*.wav`, several with commas between, or "
+                 "`tfds:NAME`; the task makes its own data where none is given."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+BadInput = Annotated[
+    str | None,
+    typer.Option(metavar="skip|stop", help="Leave out files that cannot be read, or stop."),
+]
+
+
+def main() -> None:
+    """Runs the command; what a user can mend becomes a message, not a traceback."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    warnings.showwarning = _show_warning
+    try:
+        app()
+    except _failures() as error:
+        progress.console().print(f"[red]error:[/red] {_escaped(error)}")
+        sys.exit(CHECK_FAILED if isinstance(error, RuntimeError) else WRONG_USE)
+    except KeyboardInterrupt:
+        progress.console().print("Stopped. A training goes on with --resume.")
+        sys.exit(130)
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Errors whose message is for the user."""
+    if "rnnapp.exporting.export" in sys.modules or "rnnapp.training" in sys.modules:
+        from rnnapp.exporting.export import ExportError
+        from rnnapp.exporting.tflite import ConversionError
+        from rnnapp.training import TrainingError
+
+        return (ValueError, OSError, ImportError, ExportError, ConversionError, TrainingError)
+    return (ValueError, OSError, ImportError)
+
+
+def _escaped(error: BaseException) -> str:
+    from rich.markup import escape
+
+    return escape(str(error))
+
+
+def _show_warning(message: Any, category: type, *_: Any, **__: Any) -> None:
+    progress.console().print(f"[yellow]warning:[/yellow] {_escaped(message)}")
+
+
+def _print(value: Any, as_json: bool, text: str) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False) if as_json else text)
+
+
+@contextlib.contextmanager
+def _policy(settings: list[str] | None, on_bad_input: str | None) -> Iterator[list[str]]:
+    yield [*(settings or []), *([f"on_bad_input={on_bad_input}"] if on_bad_input else [])]
+
+
+@app.command("list")
+def list_(
+    settings: Annotated[
+        str | None, typer.Option(metavar="TASK", help="Every setting of a task, with its default.")
+    ] = None,
+) -> None:
+    """Shows the tasks, cells and export formats; or a task's settings."""
+    from rnnapp import CELLS, FORMATS, TASKS, overrides
+    from rnnapp.tasks import task_named
+
+    if settings:
+        spec = task_named(settings).spec()
+        flat = overrides.to_dict(spec)
+        for path in overrides.paths(spec):
+            value: Any = flat
+            for name in path.split("."):
+                value = value[name]
+            if not isinstance(value, dict):
+                print(f"{path}={json.dumps(value)}")
+        return
+    print("Tasks\n" + "\n".join(f"  {t.name:20} {t.summary}" for t in TASKS.values()))
+    print("Cells\n  " + ", ".join(CELLS))
+    print("Formats\n" + "\n".join(f"  {name:20} {f.summary}" for name, f in FORMATS.items()))
+
+
+@app.command()
+def quickstart(
+    out: Annotated[Path, typer.Option(help="A new folder for everything.")] = Path("quickstart"),
+    set_: Settings = None,
+) -> None:
+    """The main job, offline: voices, model, exports, certificate; under five minutes."""
+    import rnnapp
+
+    result = rnnapp.quickstart(out, settings=set_ or [])
+    print(result["summary"])
+
+
+@app.command()
+def synthesize(
+    words: Annotated[str, typer.Option(help="The words, with commas between.")],
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    clips: Annotated[int, typer.Option(help="Clips a word.")] = 200,
+    language: Annotated[str, typer.Option(help="A language of espeak-ng's.")] = "en-us",
+    engines: Annotated[
+        str | None, typer.Option(help="Speech engines, with commas between; all installed ones "
+                                 "by default.")] = None,
+    unknown: Annotated[
+        str | None, typer.Option(help="Words of `_unknown_`, with commas between; chosen by "
+                                 "sound by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed makes other clips.")] = 0,
+) -> None:
+    """Makes a data set of spoken words in synthetic voices, laid out like Speech Commands."""
+    from pipelines.synthesis import synthesize as make
+
+    with progress.bar("Synthesizing") as report:
+        make(_words(words), out, clips_per_word=clips, language=language, seed=seed,
+             engines=_words(engines) if engines else None,
+             unknown_words=_words(unknown) if unknown else None, progress=report)
+    print(f"{out}: train on it with\n  rnnapp train speech_commands --data {out}")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+@app.command()
+def train(
+    task: Annotated[str, typer.Argument(help="`rnnapp list` shows the tasks.")],
+    data: Data = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; `runs/TASK` by default.")] = None,
+    set_: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was "
+                                         "stopped.")] = False,
+    on_bad_input: BadInput = None,
+) -> None:
+    """Trains a model and leaves it in a run folder."""
+    import rnnapp
+
+    with _policy(set_, on_bad_input) as settings:
+        run = rnnapp.train(task, data, out, settings=settings, resume=resume)
+    figures = run.metrics()["training"]
+    print(f"{run.folder}: best epoch {figures['best_epoch']} of {figures['epochs']}, "
+          f"{figures['parameters']:,} parameters, {figures['seconds']:.0f} s. Next:\n"
+          f"  rnnapp evaluate {run.folder}\n  rnnapp export {run.folder}")
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    data: Data = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    listen: Annotated[bool, typer.Option(help="Judge the model over a long recording, too.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Measures a trained model, and draws what it confuses."""
+    import rnnapp
+
+    figures = rnnapp.evaluate(run, data, split, listen=listen)
+    lines = [f"{name:40} {value:.4g}" for name, value in figures.items()
+             if isinstance(value, int | float)]
+    lines += [f"see {picture}" for picture in figures["pictures"]]
+    _print(figures, as_json, "\n".join(lines))
+
+
+@app.command()
+def predict(
+    source: Annotated[Path, typer.Argument(help="A run folder or an export folder.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Files to answer.")],
+    as_json: AsJson = False,
+) -> None:
+    """Answers files with a trained or an exported model."""
+    import rnnapp
+
+    answers = rnnapp.predict(source, inputs)
+    lines = [f"{a['input']}  {a['label']}  {a['probabilities'][a['label']]:.2f}" for a in answers]
+    _print({"answers": answers}, as_json, "\n".join(lines))
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    out: Annotated[Path | None, typer.Option(help="`exported/NAME` by default.")] = None,
+    formats: Annotated[str, typer.Option(help="Names from `rnnapp list`, with commas "
+                                         "between.")] = "all",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Exports a trained model, and proves that every file agrees with it."""
+    import rnnapp
+    from rnnapp.exporting.export import read_manifest
+
+    folder = rnnapp.export(run, out, formats=_words(formats), overwrite=overwrite)
+    certificate = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
+    result = {"folder": str(folder), "files": read_manifest(folder)["files"],
+              "certificate": certificate}
+    _print(result, as_json, f"{_table(certificate)}\n{folder}: all of them agree with the model. "
+           f"Read {folder / 'MODEL_CARD.md'}")
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="An export folder.")],
+    as_json: AsJson = False,
+) -> None:
+    """Replays an export's certificate in every runtime that is installed."""
+    import rnnapp
+
+    certificate = rnnapp.verify(folder)
+    changed = "".join(f"\nchanged since the export: {name}" for name in certificate["changed"])
+    _print(certificate, as_json, _table(certificate) + changed)
+    if not certificate["passed"]:
+        raise typer.Exit(CHECK_FAILED)
+
+
+def _table(certificate: dict[str, Any]) -> str:
+    rows = [f"{'ok ' if c['passed'] else 'BAD'} {c['format']:16} {c['runtime']:16} "
+            f"{c['signature']:16} {c['max_difference']:.1e} of {c['bound']:.0e}  "
+            f"{c['median_us']:8.0f} µs" for c in certificate["checks"]]
+    rows += [f"--  {a['format']:16} {a['runtime']:16} not run: {a['reason']}"
+             for a in certificate["not_run"]]
+    return "\n".join(rows)
+
+
+@app.command()
+def listen(
+    model: Annotated[Path, typer.Argument(metavar="FILE.tflite", help="With signature `step`.")],
+    wav: Annotated[Path | None, typer.Option(help="A recording, any rate or channels.")] = None,
+    mic: Annotated[bool, typer.Option("--mic", help="The default microphone.")] = False,
+    threshold: Annotated[float | None, typer.Option(help="The model's own by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Listens to a recording or a microphone with an exported model, without TensorFlow."""
+    from rnnapp.device.__main__ import main as device_main
+
+    arguments = [str(model), *(["--wav", str(wav)] if wav else []), *(["--mic"] if mic else []),
+                 *(["--threshold", str(threshold)] if threshold is not None else []),
+                 *(["--json"] if as_json else [])]
+    raise typer.Exit(device_main(arguments))

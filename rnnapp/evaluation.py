@@ -1,0 +1,84 @@
+"""Evaluation: what a trained model is worth, as figures and pictures."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import keras
+import numpy as np
+
+from rnnapp import progress
+from rnnapp.runs import Run, write_json
+from rnnapp.tasks import Evaluation
+from rnnapp.training import data_home
+
+
+def evaluate(
+    run: str | os.PathLike | Run,
+    data: str | os.PathLike | None = None,
+    split: str = "test",
+    *,
+    listen: bool = True,
+    pipeline: Any = None,
+) -> dict[str, Any]:
+    """Evaluates a trained model, and leaves figures and pictures in the run folder.
+
+    Args:
+        run: A run folder.
+        data: Other data than the run's own, all of it the test split; None for the run's.
+        split: Of the run's own data.
+        listen: Also judge the model as a listener over a long recording (the run's own data,
+            a causal model), which chooses the threshold that exports carry.
+        pipeline: The run's pipeline with its data, where it is at hand.
+
+    Returns:
+        The figures, as JSON types.
+
+    Raises:
+        ValueError: If the run, data or split is wrong.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    model = run.load_model()
+    if pipeline is None or data is not None:
+        pipeline = _open(run, data)
+    where = split if data is None else "test"
+    targets, logits = _answers(model, pipeline, where, run.spec.train.batch_size)
+    evaluation = Evaluation(model, pipeline, where, targets, logits)
+    figures = {"data": os.fspath(data or run.spec.data or "default"), **run.task.score(evaluation)}
+    name = where if data is None else f"{where} of {os.fspath(data)}"
+    known = run.metrics()
+    known.setdefault("evaluation", {})[name] = figures
+    pictures = run.task.plot(evaluation, run.folder)
+    if listen and data is None and not run.spec.model.bidirectional:
+        with progress.bar("Listening") as report:
+            known |= run.task.listen(model, pipeline, run.spec.evaluation, run.folder, report)
+        figures = {**figures, **known["listening"]}
+    write_json(run.folder / "metrics.json", known)
+    return {**figures, "pictures": [str(path) for path in pictures]}
+
+
+def _open(run: Run, data: str | os.PathLike | None) -> Any:
+    """The run's pipeline with data: its own, or other data that is all test."""
+    source = data or run.spec.data
+    if source is None:
+        with progress.bar("Making the default data") as report:
+            source = run.task.default_data(data_home(), report)
+    with progress.bar("Reading the data") as report:
+        return run.load_pipeline().open(
+            os.fspath(source), test_only=data is not None, progress=report)
+
+
+def _answers(
+    model: keras.Model, pipeline: Any, split: str, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Targets (examples,) and logits (examples, classes)."""
+    targets, logits = [], []
+    dataset = pipeline.dataset(split, batch_size)
+    total = int(dataset.cardinality())
+    with progress.bar("Evaluating") as report:
+        for done, (inputs, labels) in enumerate(dataset, 1):
+            logits.append(model.predict_on_batch(inputs))
+            targets.append(labels.numpy())
+            report(done, total)
+    return np.concatenate(targets), np.concatenate(logits)

@@ -1,0 +1,1 @@
+"""Exports: one trained model, every runtime, and the proof that they agree."""

@@ -1,0 +1,72 @@
+"""The model card of an export."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def write(manifest: dict[str, Any], certificate: dict[str, Any]) -> str:
+    """The model card.
+
+    Args:
+        manifest: The export's manifest.
+        certificate: The export's certificate.
+
+    Returns:
+        Markdown.
+    """
+    return "\n\n".join([
+        f"# {manifest['name']}",
+        _about(manifest),
+        "## Quality",
+        _quality(manifest["metrics"]),
+        "## Files",
+        _files(manifest["files"]),
+        "## Agreement with the Keras model",
+        _checks(certificate),
+    ]) + "\n"
+
+
+def _about(manifest: dict[str, Any]) -> str:
+    spec, model = manifest["spec"], manifest["spec"]["model"]
+    direction = "bidirectional " if model["bidirectional"] else ""
+    trained = manifest["metrics"].get("training", {})
+    parameters = f"{trained['parameters']:,} parameters. " if "parameters" in trained else ""
+    streaming = manifest["streaming"]
+    streams = "It streams." if streaming is True else f"It does not stream: {streaming}"
+    return (
+        f"Task `{spec['task']}`, trained on "
+        f"{spec['data'] or 'the default data that the task makes itself'}: "
+        f"{model['num_layers']} {direction}{model['cell']} layers of {model['units']} units, "
+        f"{len(model['convolutions'])} convolutions, pooling `{model['pooling']}`. {parameters}"
+        f"{streams}\n\nMade {manifest['created']} with "
+        + ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
+        + "."
+    )
+
+
+def _quality(metrics: dict[str, Any]) -> str:
+    rows = ["| split | measure | value |", "|---|---|---|"]
+    for split, figures in metrics.get("evaluation", {}).items():
+        rows += [f"| {split} | {name} | {value:.4g} |" for name, value in figures.items()
+                 if isinstance(value, int | float)]
+    return "\n".join(rows) if len(rows) > 2 else "Not evaluated yet: `rnnapp evaluate RUN`."
+
+
+def _files(files: dict[str, Any]) -> str:
+    rows = ["| file | size |", "|---|---|"]
+    rows += [f"| `{name}` | {entry['bytes'] / 1000:.1f} kB |" for name, entry in files.items()]
+    return "\n".join(rows)
+
+
+def _checks(certificate: dict[str, Any]) -> str:
+    rows = ["| format | runtime | signature | replayed | answers | largest difference | bound | "
+            "median call |", "|---|---|---|---|---|---|---|---|"]
+    rows += [
+        f"| {c['format']} | {c['runtime']} | {c['signature']} | {c['case']} | {c['comparisons']} | "
+        f"{c['max_difference']:.1e} | {c['bound']:.0e} | {c['median_us']:.0f} µs |"
+        for c in certificate["checks"]
+    ]
+    rows += [f"| {a['format']} | {a['runtime']} | not run: {a['reason']} | | | | | |"
+             for a in certificate["not_run"]]
+    return "\n".join(rows)

@@ -1,0 +1,100 @@
+"""The sequences that prove an export, and what the Keras model says to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rnnapp.replay import Replay
+
+if TYPE_CHECKING:
+    import keras
+
+STREAM_SECONDS_OF_WINDOWS = 10  # windows joined into the long run of a stream
+POINTS = 24  # places of the stream, and lengths of a padded batch, that are compared
+
+
+@dataclass(frozen=True)
+class Case:
+    """Inputs of one call or one stream, and the probabilities that Keras answers with.
+
+    Args:
+        name: What the case protects.
+        sequences: (batch, time, ...).
+        lengths: (batch,); what lies past them is not zero.
+        expected: Probabilities, (batch, classes).
+        targets: Labels (batch,), or None where there are none.
+    """
+
+    name: str
+    sequences: np.ndarray
+    lengths: np.ndarray
+    expected: np.ndarray
+    targets: np.ndarray | None = None
+
+
+class Reference:
+    """The Keras model that an export is held against.
+
+    Args:
+        model: The model.
+        replay: The run's sequences.
+        unit: Input samples in one step; the grain of lengths that a stream can hear.
+    """
+
+    def __init__(self, model: keras.Model, replay: Replay, unit: int) -> None:
+        import tensorflow as tf
+
+        self.replay, self.unit = replay, unit
+        self._call = tf.function(lambda inputs: tf.nn.softmax(model(inputs, training=False)))
+
+    def probabilities(self, sequences: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """What the Keras model answers, (batch, classes)."""
+        return self._call([sequences, lengths]).numpy()
+
+    def windows(self) -> Case:
+        """Whole windows without padding: silence after a short sequence counts as heard."""
+        replay = self.replay
+        extremes = np.stack([np.zeros_like(replay.sequences[0]), *_noise(replay.sequences[0])])
+        sequences = np.concatenate([replay.sequences, extremes])
+        lengths = np.full(len(sequences), replay.time, np.int32)
+        targets = np.concatenate([replay.targets, np.full(len(extremes), -1, np.int32)])
+        return Case("whole windows, silence and noise", sequences, lengths,
+                    self.probabilities(sequences, lengths), targets)
+
+    def padded(self) -> Case:
+        """Lengths from one step to the window, padded with each sequence's first element."""
+        replay = self.replay
+        lengths = np.unique(np.linspace(self.unit, replay.time, POINTS).astype(np.int32))
+        sequences = np.resize(replay.sequences, (len(lengths), *replay.sequences.shape[1:])).copy()
+        expected = self.probabilities(_filled(sequences, lengths, 0.0), lengths)
+        first = sequences[:, :1]
+        return Case("lengths 1..T, padded", _filled(sequences, lengths, first), lengths, expected)
+
+    def stream(self) -> Case:
+        """One long sequence, to be heard step by step; `lengths` are the places compared."""
+        replay = self.replay
+        joined = np.concatenate(list(replay.sequences[:STREAM_SECONDS_OF_WINDOWS]))[None]
+        total = joined.shape[1] // self.unit
+        steps = np.unique(np.geomspace(1, total, POINTS).astype(np.int32))
+        lengths = (steps * self.unit).astype(np.int32)
+        repeated = np.repeat(joined, len(lengths), axis=0)
+        expected = self.probabilities(_filled(repeated, lengths, 0.0), lengths)
+        return Case("a long stream", joined[:, : total * self.unit], lengths, expected)
+
+
+def _noise(like: np.ndarray) -> Iterator[np.ndarray]:
+    """Quiet and full-scale noise of a sequence's shape."""
+    generator = np.random.default_rng(0)
+    for level in (1e-3, 1.0):
+        yield generator.uniform(-level, level, like.shape).astype(np.float32)
+
+
+def _filled(sequences: np.ndarray, lengths: np.ndarray, value: np.ndarray | float) -> np.ndarray:
+    """`sequences` with `value` past their lengths."""
+    inside = np.arange(sequences.shape[1]) < lengths[:, None]
+    inside = inside.reshape(inside.shape + (1,) * (sequences.ndim - 2))
+    return np.where(inside, sequences, value).astype(np.float32)

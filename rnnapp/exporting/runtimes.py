@@ -1,0 +1,146 @@
+"""The runtimes that an export is replayed in, behind one interface."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from rnnapp.device import TensorInfo
+
+
+class Loaded(Protocol):
+    """A model in a runtime; `rnnapp.device.Model` is one."""
+
+    name: str
+    signatures: list[str]
+
+    def inputs(self, signature: str) -> dict[str, TensorInfo]:
+        """Describes a signature's inputs."""
+
+    def outputs(self, signature: str) -> dict[str, TensorInfo]:
+        """Describes a signature's outputs."""
+
+    def run(self, signature: str, /, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Runs a signature."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Something that runs exported files.
+
+    Args:
+        name: As the certificate calls it.
+        package: The Python package it needs.
+        load: Loads an artefact.
+    """
+
+    name: str
+    package: str
+    load: Callable[[Path], Loaded]
+
+    @property
+    def available(self) -> bool:
+        """Whether the runtime is installed."""
+        return importlib.util.find_spec(self.package) is not None
+
+    @property
+    def version(self) -> str:
+        """The installed version."""
+        from importlib import metadata
+
+        return metadata.version(self.package.replace("_", "-"))
+
+
+class SavedModel:
+    """A SavedModel in Python's TensorFlow.
+
+    Args:
+        folder: The SavedModel.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import tensorflow as tf
+
+        # The loaded object is kept: its functions die with it.
+        self._model, self._convert = tf.saved_model.load(str(folder)), tf.constant
+        self.name, self.signatures = str(folder), list(self._model.signatures)
+
+    def inputs(self, signature: str) -> dict[str, TensorInfo]:
+        """Describes a signature's inputs, with 1 for what is not fixed."""
+        specs = self._model.signatures[signature].structured_input_signature[1]
+        return {name: _info(name, spec) for name, spec in specs.items()}
+
+    def outputs(self, signature: str) -> dict[str, TensorInfo]:
+        """Describes a signature's outputs, with 1 for what is not fixed."""
+        specs = self._model.signatures[signature].structured_outputs
+        return {name: _info(name, spec) for name, spec in specs.items()}
+
+    def run(self, signature: str, /, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Runs a signature."""
+        tensors = {name: self._convert(value) for name, value in inputs.items()}
+        outputs = self._model.signatures[signature](**tensors)
+        return {name: value.numpy() for name, value in outputs.items()}
+
+
+class CApi:
+    """A SavedModel in TensorFlow's C API.
+
+    Args:
+        folder: The SavedModel.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from tensorflow.core.protobuf import meta_graph_pb2
+
+        from rnnapp.exporting.tf_c_api import CApiSession
+
+        self._session = CApiSession(folder)
+        graph = meta_graph_pb2.MetaGraphDef.FromString(self._session.meta_graph)
+        self._signatures = {name: signature for name, signature in graph.signature_def.items()
+                            if name != "__saved_model_init_op"}
+        self.name, self.signatures = str(folder), list(self._signatures)
+
+    def inputs(self, signature: str) -> dict[str, TensorInfo]:
+        """Describes a signature's inputs, with 1 for what is not fixed."""
+        return {n: _proto_info(n, t) for n, t in self._signatures[signature].inputs.items()}
+
+    def outputs(self, signature: str) -> dict[str, TensorInfo]:
+        """Describes a signature's outputs, with 1 for what is not fixed."""
+        return {n: _proto_info(n, t) for n, t in self._signatures[signature].outputs.items()}
+
+    def run(self, signature: str, /, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Runs a signature."""
+        definition = self._signatures[signature]
+        feeds = {definition.inputs[name].name: value for name, value in inputs.items()}
+        names = list(definition.outputs)
+        values = self._session.run(feeds, [definition.outputs[name].name for name in names])
+        return dict(zip(names, values, strict=True))
+
+
+def _info(name: str, spec: Any) -> TensorInfo:
+    return TensorInfo(name, tuple(size or 1 for size in spec.shape), spec.dtype.as_numpy_dtype)
+
+
+def _proto_info(name: str, proto: Any) -> TensorInfo:
+    import tensorflow as tf
+
+    shape = tuple(max(1, dim.size) for dim in proto.tensor_shape.dim)
+    return TensorInfo(name, shape, tf.as_dtype(proto.dtype).as_numpy_dtype)
+
+
+def _litert(path: Path) -> Loaded:
+    from rnnapp import device
+
+    return device.load(path)
+
+
+RUNTIMES: dict[str, Runtime] = {
+    "saved_model": Runtime("saved_model", "tensorflow", SavedModel),
+    "tf_c_api": Runtime("tf_c_api", "tensorflow", CApi),
+    "ai_edge_litert": Runtime("ai_edge_litert", "ai_edge_litert", _litert),
+}

@@ -1,0 +1,76 @@
+"""The functions that an export offers, traced from a Keras model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from rnnapp.layers.streaming import StepModel
+
+Outputs = dict[str, tf.Tensor]
+
+
+def answers(logits: tf.Tensor) -> Outputs:
+    """Logits and probabilities, float32 (batch, classes)."""
+    return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
+
+
+def whole(model: keras.Model) -> Callable[..., Outputs]:
+    """A function of sequences without padding, (batch, time, ...)."""
+
+    def predict(sequence: tf.Tensor) -> Outputs:
+        batch, time = tf.shape(sequence)[0], tf.shape(sequence)[1]
+        return answers(model([sequence, tf.fill([batch], time)], training=False))
+
+    return predict
+
+
+def padded(model: keras.Model) -> Callable[..., Outputs]:
+    """A function of padded sequences (batch, time, ...) and their lengths (batch,).
+
+    TensorFlow Serving pads a batch with each tensor's first element, not with zeros; nothing past
+    `lengths` is looked at, so that its padding does no harm.
+    """
+
+    def predict(sequence: tf.Tensor, lengths: tf.Tensor) -> Outputs:
+        return answers(model([sequence, lengths], training=False))
+
+    return predict
+
+
+def step(stepper: StepModel) -> Callable[..., Outputs]:
+    """A function of new input and states; each state `NAME` comes back as `next_NAME`."""
+
+    def predict(sequence: tf.Tensor, **states: tf.Tensor) -> Outputs:
+        logits, changed = stepper(sequence, states)
+        return {**answers(logits), **{f"next_{name}": value for name, value in changed.items()}}
+
+    return predict
+
+
+def sequence_spec(model: keras.Model, batch: int | None, time: int | None) -> tf.TensorSpec:
+    """The specification of a model's sequence input, under the name it has in signatures."""
+    source = model.inputs[0]
+    return tf.TensorSpec((batch, time, *source.shape[2:]), source.dtype, name=source.name)
+
+
+def step_specs(stepper: StepModel, batch: int | None) -> dict[str, tf.TensorSpec]:
+    """The specifications of a step's inputs: the sequence first, then each state."""
+    specs = {"samples" if stepper.input_name == "waveform" else stepper.input_name: tf.TensorSpec(
+        (batch, *stepper.input_shape), stepper.input_dtype)}
+    for name, shape in stepper.state_shapes.items():
+        specs[name] = tf.TensorSpec((batch, *shape), tf.float32)
+    return {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in specs.items()}
+
+
+def renamed(function: Callable[..., Outputs], names: list[str]) -> Callable[..., Outputs]:
+    """`function` as one whose first arguments have those names: they name a signature's inputs."""
+
+    def named(**inputs: Any) -> Outputs:
+        first = [inputs.pop(name) for name in names]
+        return function(*first, **inputs)
+
+    return named

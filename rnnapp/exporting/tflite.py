@@ -1,0 +1,157 @@
+"""TFLite files: `predict` and `step` in one, builtin operators only, converted in a subprocess."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+VARIANTS = ("float", "dynamic", "float16")
+
+
+class ConversionError(RuntimeError):
+    """The converter failed; the message says on what, and how."""
+
+
+def convert(
+    model: Path,
+    folder: Path,
+    variants: Sequence[str],
+    *,
+    time: int,
+    streams: bool,
+    timeout_seconds: float = 300.0,
+) -> dict[str, Path]:
+    """Converts a Keras model in a process of its own, since converters crash whole processes.
+
+    Args:
+        model: A `.keras` file.
+        folder: Where the files `VARIANT.tflite` go.
+        variants: Some of `VARIANTS`.
+        time: Length of the sequence that `predict` takes (samples or timesteps).
+        streams: Whether the model is causal, and gets the signature `step`.
+        timeout_seconds: For all of it.
+
+    Returns:
+        The file of each variant.
+
+    Raises:
+        ConversionError: If the converter fails, crashes or takes too long.
+    """
+    job = {"model": str(model), "folder": str(folder), "variants": list(variants), "time": time,
+           "streams": streams}
+    command = [sys.executable, "-m", "rnnapp.exporting.tflite", json.dumps(job)]
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {variant: folder / f"{variant}.tflite" for variant in variants}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_seconds)
+    except subprocess.TimeoutExpired as error:
+        raise ConversionError(
+            f"TFLite conversion of {model} took more than {timeout_seconds:.0f} s."
+        ) from error
+    if done.returncode:
+        left = [variant for variant, path in paths.items() if not path.exists()]
+        how = f"signal {-done.returncode}" if done.returncode < 0 else f"code {done.returncode}"
+        raise ConversionError(
+            f"TFLite conversion of {model} failed at variant {(left or ['?'])[0]!r} ({how}). "
+            f"The converter's last words: {done.stderr.strip()[-1500:]}"
+        )
+    return paths
+
+
+def attach(path: Path, files: Mapping[str, str]) -> None:
+    """Appends associated files, as TFLite metadata does: an uncompressed zip after the model."""
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
+        for name, text in files.items():
+            # A fixed date: the same model makes the same bytes.
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)
+
+
+def compact(content: bytes) -> bytes:
+    """Drops what only takes space: names of inner tensors, empty tables and empty buffers.
+
+    The weights of a small recurrent layer weigh less than the tables of the graph around them.
+    Signatures keep the names of their inputs and outputs.
+
+    Args:
+        content: A TFLite flatbuffer.
+
+    Returns:
+        The same model, smaller.
+    """
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(bytearray(content), 0)
+    kept, places = [model.buffers[0]], {}  # the first buffer stands for "computed, not stored"
+
+    def place(index: int) -> int:
+        data = model.buffers[index].data
+        if data is None or not len(data):
+            return 0
+        if index not in places:
+            places[index] = len(kept)
+            kept.append(model.buffers[index])
+        return places[index]
+
+    for tensor in (tensor for subgraph in model.subgraphs for tensor in subgraph.tensors):
+        tensor.name, tensor.buffer = b"", place(tensor.buffer)
+        if tensor.quantization is not None and not np.size(tensor.quantization.scale or ()):
+            tensor.quantization = None
+    for metadata in model.metadata or []:
+        metadata.buffer = place(metadata.buffer)
+    model.buffers = kept
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _work(job: dict[str, Any]) -> None:
+    """The subprocess: loads the model, traces it and writes each variant."""
+    import keras
+    import tensorflow as tf
+
+    import rnnapp.layers  # noqa: F401  registers what the model is made of
+    from rnnapp.exporting import signatures
+    from rnnapp.layers.streaming import StepModel
+
+    model = keras.models.load_model(job["model"], compile=False)
+    holder = tf.Module()
+    holder.model = model
+    spec = signatures.sequence_spec(model, 1, job["time"])
+    predict = tf.function(signatures.renamed(signatures.whole(model), [spec.name]), autograph=False)
+    traced = {"predict": predict.get_concrete_function(**{spec.name: spec})}
+    if job["streams"]:
+        holder.stepper = StepModel(model)
+        specs = signatures.step_specs(holder.stepper, 1)
+        step = signatures.renamed(signatures.step(holder.stepper), [next(iter(specs))])
+        traced["step"] = tf.function(step, autograph=False).get_concrete_function(**specs)
+    with tempfile.TemporaryDirectory() as saved:
+        tf.saved_model.save(holder, saved, signatures=traced)
+        for variant in job["variants"]:
+            content = _converter(tf, saved, list(traced), variant).convert()
+            path = Path(job["folder"]) / f"{variant}.tflite"
+            path.write_bytes(compact(content))
+
+
+def _converter(tf: Any, saved: str, keys: list[str], variant: str) -> Any:
+    converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=keys)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if variant != "float":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        # tflite-runtime 2.14 does not know the per-channel kernels of dense layers.
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+    if variant == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    return converter
+
+
+if __name__ == "__main__":
+    _work(json.loads(sys.argv[1]))

@@ -1,0 +1,29 @@
+"""Layers of recurrent models: front ends, causal convolutions, recurrent stacks, pooling."""
+
+from __future__ import annotations
+
+import keras
+
+from rnnapp.layers.convolution import CausalConv
+from rnnapp.layers.front import LogMel
+from rnnapp.layers.masking import MASK_VALUE, PadMarker
+from rnnapp.layers.normalization import RunningMean
+from rnnapp.layers.pooling import SequencePooling
+from rnnapp.layers.spec_augment import SpecAugment
+
+CELLS: dict[str, type[keras.layers.RNN]] = {
+    "simple_rnn": keras.layers.SimpleRNN,
+    "lstm": keras.layers.LSTM,
+    "gru": keras.layers.GRU,
+}
+
+__all__ = [
+    "CELLS",
+    "MASK_VALUE",
+    "CausalConv",
+    "LogMel",
+    "PadMarker",
+    "RunningMean",
+    "SequencePooling",
+    "SpecAugment",
+]

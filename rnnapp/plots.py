@@ -1,0 +1,106 @@
+"""Pictures, drawn without a display."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    # Not through pyplot: its global state and choice of a window system are for interactive use.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def history(table: Path, picture: Path) -> Path:
+    """Draws a run's `history.csv`: each measure, in training and validation.
+
+    Args:
+        table: The CSV file.
+        picture: The PNG file to write.
+
+    Returns:
+        `picture`.
+    """
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    epochs = [int(row["epoch"]) for row in rows]
+    names = [n for n in rows[0] if n not in ("epoch", "seconds", "learning_rate")]
+    measures = [name for name in names if not name.startswith("val_")]
+    figure = _figure(5 * len(measures), 3.5)
+    for axes, name in zip(
+        figure.subplots(1, len(measures), squeeze=False)[0], measures, strict=True
+    ):
+        for key, label in ((name, "training"), (f"val_{name}", "validation")):
+            if key in names:
+                axes.plot(epochs, [float(row[key]) for row in rows], marker=".", label=label)
+        axes.set(title=name, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(picture, dpi=120)
+    return picture
+
+
+def confusion(matrix: np.ndarray, labels: Sequence[str], picture: Path) -> Path:
+    """Draws a confusion matrix; colours are shares of the true label, numbers are counts.
+
+    Args:
+        matrix: Counts, (true, predicted).
+        labels: Names of both axes.
+        picture: The PNG file to write.
+
+    Returns:
+        `picture`.
+    """
+    size = max(4.0, 0.6 * len(labels))
+    figure = _figure(size + 1, size)
+    axes = figure.subplots()
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(share, vmin=0, vmax=1, cmap="Blues")
+    figure.colorbar(image, ax=axes, label="share of the true label", shrink=0.8)
+    axes.set_xticks(range(len(labels)), labels, rotation=60, ha="right")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="predicted", ylabel="true", title=f"{np.trace(matrix)} of {matrix.sum()} right")
+    for true, predicted in zip(*np.nonzero(matrix), strict=True):
+        colour = "white" if share[true, predicted] > 0.5 else "black"
+        axes.text(predicted, true, matrix[true, predicted], ha="center", va="center",
+                  color=colour, fontsize=8)
+    figure.savefig(picture, dpi=120)
+    return picture
+
+
+def detection_curve(
+    false_accepts: np.ndarray, misses: np.ndarray, chosen: tuple[float, float], picture: Path
+) -> Path:
+    """Draws misses against false accepts an hour, with the chosen working point.
+
+    Args:
+        false_accepts: False accepts an hour, a number for each threshold.
+        misses: Share of commands missed, likewise.
+        chosen: The point (false accepts an hour, share missed) at the chosen threshold.
+        picture: The PNG file to write.
+
+    Returns:
+        `picture`.
+    """
+    figure = _figure(5.5, 4)
+    axes = figure.subplots()
+    axes.step(false_accepts, 100 * misses, where="post")
+    axes.plot(chosen[0], 100 * chosen[1], "o", label="threshold chosen on validation")
+    axes.set(xlabel="false accepts an hour", ylabel="misses (%)", ylim=(0, 100))
+    axes.set_xscale("symlog", linthresh=1)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(picture, dpi=120)
+    return picture

@@ -1,0 +1,75 @@
+"""The main job from start to end: voices, model, figures, exports, certificate."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.synthesis import synthesize
+
+from rnnapp import progress
+from rnnapp.evaluation import evaluate
+from rnnapp.exporting.export import export
+from rnnapp.tasks.speech_commands import WORDS
+from rnnapp.training import train_with_pipeline
+
+CLIPS_PER_WORD = 200
+
+
+def quickstart(
+    out: str | os.PathLike = "quickstart", *, settings: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Synthesises spoken commands, trains on them, evaluates, exports and certifies.
+
+    A call that was stopped goes on where it was when it is made again.
+
+    Args:
+        out: The folder for all of it.
+        settings: `key=value` assignments to fields of the spec.
+
+    Returns:
+        `run`, `export`, `evaluation`, `certificate`, and `summary` for people.
+    """
+    out = Path(out)
+    with progress.bar("Synthesizing voices") as report:
+        synthesize(WORDS, out / "voices", clips_per_word=CLIPS_PER_WORD, engines=("espeak",),
+                   progress=report)
+    begun = (out / "run" / "spec.json").exists()
+    run, pipeline = train_with_pipeline(
+        "speech_commands", out / "voices", out / "run", settings=() if begun else settings,
+        resume=begun)
+    figures = evaluate(run, pipeline=pipeline)
+    exported = export(run, out / "export", overwrite=True)
+    certificate = json.loads((exported / "certificate.json").read_text(encoding="utf-8"))
+    return {
+        "run": str(run.folder),
+        "export": str(exported),
+        "evaluation": figures,
+        "certificate": certificate,
+        "summary": _summary(out, figures, certificate),
+    }
+
+
+def _summary(out: Path, figures: dict[str, Any], certificate: dict[str, Any]) -> str:
+    checks = certificate["checks"]
+    dynamic = out / "export" / "device" / "dynamic.tflite"
+    return f"""
+Voices that it never heard: {figures['accuracy']:.1%} of {figures['examples']} clips right.
+In a recording of {figures['minutes']:g} minutes: {figures['test_misses']:.1%} of the commands \
+missed, {figures['test_false_accepts_per_hour']:.1f} false accepts an hour.
+All exports agree with the model: {len(checks)} checks, largest difference of a float export \
+{max(c['max_difference'] for c in checks if c['bound'] <= 1e-5):.0e}.
+
+  {out / 'voices'}   what it was trained on
+  {out / 'run'}      model, history, pictures
+  {out / 'export'}   SavedModel, TFLite, certificate, model card
+
+Next:
+  rnnapp listen {dynamic} --mic
+  rnnapp predict {out / 'export'} {out / 'voices' / 'yes'}/*.flac
+  rnnapp verify {out / 'export'}
+  rnnapp train speech_commands --data YOUR_RECORDINGS,{out / 'voices'} --out runs/mine
+"""

@@ -1,0 +1,92 @@
+"""A run folder: what was asked for, the fitted pipeline, the trained model, its figures."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnapp import overrides
+from rnnapp.tasks import RunSpec, Task, task_named
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+    Args:
+        folder: Where it is.
+        spec: What was asked for.
+    """
+
+    folder: Path
+    spec: RunSpec
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike) -> Run:
+        """Opens a run folder.
+
+        Raises:
+            ValueError: If the folder holds no run.
+        """
+        folder = Path(folder)
+        path = folder / "spec.json"
+        if not path.is_file():
+            raise ValueError(
+                f"{folder} must be a run folder, as `rnnapp train` writes it. "
+                "Received: a path without spec.json"
+            )
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return cls(folder, task_named(values["task"]).spec_from_dict(values))
+
+    @property
+    def task(self) -> Task:
+        """The run's task."""
+        return task_named(self.spec.task)
+
+    @property
+    def model_path(self) -> Path:
+        """The best model, in Keras' format."""
+        return self.folder / "model.keras"
+
+    def load_model(self) -> keras.Model:
+        """The best model of the run.
+
+        Raises:
+            ValueError: If training has not come to an end.
+        """
+        import keras
+
+        import rnnapp.layers  # noqa: F401  registers what the model is made of
+
+        if not self.model_path.is_file():
+            raise ValueError(
+                f"{self.folder} holds no finished model. Go on with: rnnapp train "
+                f"{self.spec.task} --out {self.folder} --resume"
+            )
+        return keras.models.load_model(self.model_path, compile=False)
+
+    def load_pipeline(self) -> Any:
+        """The pipeline as it was fitted, without its data."""
+        return self.task.pipeline.load(self.folder / "pipeline")
+
+    def write_spec(self) -> None:
+        """Writes `spec.json`."""
+        write_json(self.folder / "spec.json", overrides.to_dict(self.spec))
+
+    def metrics(self) -> dict[str, Any]:
+        """What has been measured so far."""
+        path = self.folder / "metrics.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Writes JSON whole or not at all."""
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,228 @@
+"""What a model and its training are made of: frozen dataclasses that check themselves."""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import dataclass
+from typing import Literal
+
+CellName = Literal["simple_rnn", "lstm", "gru"]
+PoolingName = Literal["last", "mean", "max", "mean_max", "attention"]
+
+
+def require(condition: bool, name: str, must: str, received: object) -> None:
+    """Raises the one form of error that every spec uses.
+
+    Args:
+        condition: What has to hold.
+        name: The field's name.
+        must: What the field must be, as in "must be ...".
+        received: The value that was given.
+
+    Raises:
+        ValueError: If `condition` is false.
+    """
+    if not condition:
+        raise ValueError(f"`{name}` must be {must}. Received: {name}={received!r}")
+
+
+def _positive(spec: object, *names: str) -> None:
+    for name in names:
+        value = getattr(spec, name)
+        kind = "integer" if isinstance(value, int) else "number"
+        require(value > 0, name, f"a positive {kind}", value)
+
+
+def _not_negative(spec: object, *names: str) -> None:
+    for name in names:
+        require(getattr(spec, name) >= 0, name, "zero or more", getattr(spec, name))
+
+
+def _fraction(spec: object, *names: str) -> None:
+    for name in names:
+        value = getattr(spec, name)
+        require(0 <= value < 1, name, "in [0, 1)", value)
+
+
+@dataclass(frozen=True)
+class FrontSpec:
+    """The audio front end: waveform to log-mel or MFCC frames, inside the model's graph.
+
+    Args:
+        kind: "log_mel" or "mfcc".
+        frame_length_ms: Length of a frame, in milliseconds.
+        frame_step_ms: Time from a frame to the next, in milliseconds.
+        num_mel_bins: Bands of the mel filter bank.
+        num_mfcc: Cepstral coefficients that are kept; used by "mfcc".
+        lower_hz: Lower edge of the lowest band, in hertz.
+        upper_hz: Upper edge of the highest band, in hertz.
+        mean_seconds: Time constant of the running mean that is taken off each band, which makes
+            the model deaf to a microphone's colour and level; 0 leaves the frames as they are.
+        time_masks: SpecAugment's time masks a clip (Park et al. 2019, arXiv:1904.08779).
+        time_mask_ms: Longest time mask, in milliseconds.
+        frequency_masks: SpecAugment's frequency masks a clip.
+        frequency_mask_bins: Widest frequency mask, in bands.
+    """
+
+    kind: Literal["log_mel", "mfcc"] = "log_mel"
+    frame_length_ms: float = 25.0
+    frame_step_ms: float = 10.0
+    num_mel_bins: int = 40
+    num_mfcc: int = 13
+    lower_hz: float = 60.0
+    upper_hz: float = 7600.0
+    mean_seconds: float = 0.0
+    time_masks: int = 0
+    time_mask_ms: float = 100.0
+    frequency_masks: int = 0
+    frequency_mask_bins: int = 7
+
+    def __post_init__(self) -> None:
+        """Checks the fields against each other."""
+        _positive(self, "frame_step_ms", "num_mel_bins", "num_mfcc")
+        _not_negative(self, "mean_seconds", "time_masks", "time_mask_ms")
+        _not_negative(self, "frequency_masks", "lower_hz")
+        require(self.frame_length_ms >= self.frame_step_ms, "frame_length_ms",
+                f"at least frame_step_ms={self.frame_step_ms}", self.frame_length_ms)
+        require(self.upper_hz > self.lower_hz, "upper_hz",
+                f"above lower_hz={self.lower_hz}", self.upper_hz)
+        require(self.num_mfcc <= self.num_mel_bins, "num_mfcc",
+                f"at most num_mel_bins={self.num_mel_bins}", self.num_mfcc)
+        require(0 <= self.frequency_mask_bins <= self.num_mel_bins, "frequency_mask_bins",
+                f"from 0 to num_mel_bins={self.num_mel_bins}", self.frequency_mask_bins)
+
+
+@dataclass(frozen=True)
+class ConvSpec:
+    """One causal convolution over (time, frequency), with batch normalisation and ReLU.
+
+    Args:
+        filters: Output channels.
+        kernel_time: Frames that the kernel spans.
+        kernel_frequency: Bands that the kernel spans; 0 spans them all, which makes the
+            convolution one-dimensional over time.
+        stride_time: Frames from an output to the next; a streaming step takes as many at once.
+        stride_frequency: Bands from an output to the next.
+    """
+
+    filters: int = 32
+    kernel_time: int = 5
+    kernel_frequency: int = 5
+    stride_time: int = 1
+    stride_frequency: int = 2
+
+    def __post_init__(self) -> None:
+        """Checks the fields against each other."""
+        _positive(self, "filters", "kernel_time", "stride_time", "stride_frequency")
+        _not_negative(self, "kernel_frequency")
+        require(self.kernel_time >= self.stride_time, "kernel_time",
+                f"at least stride_time={self.stride_time}: no frame may be left out",
+                self.kernel_time)
+
+
+@dataclass(frozen=True)
+class RNNSpec:
+    """A recurrent model: front, convolutions, recurrent stack, pooling.
+
+    Args:
+        cell: One of `rnnapp.layers.CELLS`.
+        units: Width of each recurrent layer (and direction).
+        num_layers: Recurrent layers.
+        bidirectional: Read in both directions; such a model cannot stream.
+        dropout: Share of a layer's outputs dropped in training.
+        recurrent_dropout: Share of the recurrent state dropped in training.
+        layer_norm: Normalise each recurrent layer's outputs (Ba et al. 2016, arXiv:1607.06450).
+        pooling: How a sequence becomes a vector: its last state, a mean, a maximum, both, or
+            multi-head attention with the last state as the query (Rybakov et al. 2020,
+            arXiv:2005.06720).
+        num_heads: Heads of attention pooling.
+        convolutions: Causal convolutions between front and stack, which make a CRNN
+            (Arik et al. 2017, arXiv:1703.05390).
+        front: The audio front end; None for a model that is fed features.
+    """
+
+    cell: CellName = "gru"
+    units: int = 64
+    num_layers: int = 2
+    bidirectional: bool = False
+    dropout: float = 0.1
+    recurrent_dropout: float = 0.0
+    layer_norm: bool = False
+    pooling: PoolingName = "last"
+    num_heads: int = 4
+    convolutions: tuple[ConvSpec, ...] = ()
+    front: FrontSpec | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the fields against each other."""
+        _positive(self, "units", "num_layers", "num_heads")
+        _fraction(self, "dropout", "recurrent_dropout")
+        for name, literal in (("cell", CellName), ("pooling", PoolingName)):
+            valid = typing.get_args(literal)
+            require(getattr(self, name) in valid, name, f"one of {', '.join(valid)}",
+                    getattr(self, name))
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """How a model is trained: AdamW (Loshchilov and Hutter 2019), warm-up, cosine decay.
+
+    Args:
+        epochs: Passes over the training data.
+        batch_size: Sequences a step.
+        learning_rate: The peak of the schedule.
+        weight_decay: AdamW's decoupled decay.
+        warmup_fraction: Share of all steps in which the learning rate rises from zero.
+        clip_norm: Largest global norm of the gradients; 0 leaves them as they are.
+        label_smoothing: Share of a target's mass spread over all classes.
+        patience: Epochs without a better objective before training stops; 0 never stops.
+        seed: Seed of weights, dropout, shuffling and augmentation.
+        jit_compile: Compile the step with XLA: faster for small recurrent layers on a CPU, slower
+            for convolutions.
+        steps_per_execution: Steps that run between two returns to Python.
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-3
+    warmup_fraction: float = 0.1
+    clip_norm: float = 1.0
+    label_smoothing: float = 0.1
+    patience: int = 0
+    seed: int = 0
+    jit_compile: bool = False
+    steps_per_execution: int = 1
+
+    def __post_init__(self) -> None:
+        """Checks the fields against each other."""
+        _positive(self, "epochs", "batch_size", "learning_rate", "steps_per_execution")
+        _not_negative(self, "weight_decay", "clip_norm", "patience", "seed")
+        _fraction(self, "warmup_fraction", "label_smoothing")
+
+
+@dataclass(frozen=True)
+class ListeningSpec:
+    """How a command model is judged as a listener: over a long recording, not clip by clip.
+
+    Args:
+        minutes: Length of the recording of each split, made of its commands, words and noise.
+        false_accepts_per_hour: What the threshold, chosen on validation data, lets through.
+        smoothing_ms: Moving average over the probabilities, in milliseconds.
+        refractory_ms: Least time between two detections, in milliseconds.
+        tolerance_ms: How long after a clip's end its detection still counts, in milliseconds.
+        seed: Of the recording.
+    """
+
+    minutes: float = 30.0
+    false_accepts_per_hour: float = 2.0
+    smoothing_ms: float = 200.0
+    refractory_ms: float = 750.0
+    tolerance_ms: float = 500.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks the fields."""
+        _positive(self, "minutes")
+        _not_negative(self, "false_accepts_per_hour", "smoothing_ms", "refractory_ms")
+        _not_negative(self, "tolerance_ms", "seed")

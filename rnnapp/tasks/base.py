@@ -1,0 +1,116 @@
+"""What a task is: the one place where data meets models."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rnnapp import overrides
+from rnnapp.progress import Report
+from rnnapp.specs import RNNSpec, TrainSpec
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that a run was asked for; `spec.json` in its folder.
+
+    Args:
+        task: The task's name.
+        data: A folder, file or `tfds:` name; None for the task's own default data.
+        model: The model.
+        train: The training.
+        pipeline: The task's pipeline settings, a dataclass.
+        evaluation: The task's evaluation settings, a dataclass.
+    """
+
+    task: str
+    data: str | None
+    model: RNNSpec
+    train: TrainSpec
+    pipeline: Any
+    evaluation: Any
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A trained model's answers on one split.
+
+    Args:
+        model: The model.
+        pipeline: The fitted pipeline.
+        split: "train", "validation" or "test".
+        targets: Labels, int32 (examples,).
+        logits: The model's outputs, float32 (examples, classes).
+    """
+
+    model: keras.Model
+    pipeline: Any
+    split: str
+    targets: np.ndarray
+    logits: np.ndarray
+
+
+@dataclass(frozen=True)
+class Task:
+    """A use of recurrent models: its data, model, loss and measures.
+
+    Args:
+        name: As in `rnnapp train NAME`.
+        summary: One line for `rnnapp list`.
+        pipeline: The pipeline's class, made from its settings.
+        pipeline_spec: The settings' defaults.
+        model: The model's defaults.
+        train: The training's defaults.
+        evaluation_spec: The evaluation's defaults.
+        default_data: Makes the embedded data in a folder, offline.
+        build: The Keras model of a spec and a fitted pipeline.
+        loss: The training loss.
+        metrics: Keras metrics to watch in training.
+        objective: The validation metric that picks the best epoch, and which way is better.
+        score: Figures of an evaluation, as JSON.
+        plot: Pictures of an evaluation, written to a folder.
+        listen: Figures of the model as a stream hears it, as JSON, with pictures in the folder.
+        decode: A batch of logits as answers for people.
+    """
+
+    name: str
+    summary: str
+    pipeline: type[Any]
+    pipeline_spec: Any
+    model: RNNSpec
+    train: TrainSpec
+    evaluation_spec: Any
+    default_data: Callable[[Path, Report], Path]
+    build: Callable[[RNNSpec, Any], keras.Model]
+    loss: Callable[[TrainSpec], keras.losses.Loss]
+    metrics: Callable[[], Sequence[keras.metrics.Metric]]
+    objective: tuple[str, Literal["max", "min"]]
+    score: Callable[[Evaluation], dict[str, Any]]
+    plot: Callable[[Evaluation, Path], list[Path]]
+    listen: Callable[[keras.Model, Any, Any, Path, Report], dict[str, Any]]
+    decode: Callable[[Any, np.ndarray], list[dict[str, Any]]]
+
+    def spec(self, data: str | None = None, assignments: Sequence[str] = ()) -> RunSpec:
+        """The default run with `--set` assignments applied."""
+        spec = RunSpec(self.name, data, self.model, self.train, self.pipeline_spec,
+                       self.evaluation_spec)
+        for assignment in assignments:
+            spec = overrides.override(spec, assignment)
+        return spec
+
+    def spec_from_dict(self, values: Mapping[str, Any]) -> RunSpec:
+        """A spec as `spec.json` holds it."""
+        nested = {
+            "model": overrides.from_dict(RNNSpec, values["model"]),
+            "train": overrides.from_dict(TrainSpec, values["train"]),
+            "pipeline": overrides.from_dict(type(self.pipeline_spec), values["pipeline"]),
+            "evaluation": overrides.from_dict(type(self.evaluation_spec), values["evaluation"]),
+        }
+        return dataclasses.replace(self.spec(values["data"]), **nested)
