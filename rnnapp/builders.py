@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+from keras import KerasTensor
 
 from rnnapp.layers import (
     CELLS,
@@ -10,13 +11,12 @@ from rnnapp.layers import (
     CausalConv,
     LogMel,
     PadMarker,
+    Prelude,
     RunningMean,
     SequencePooling,
     SpecAugment,
 )
 from rnnapp.specs import ConvSpec, FrontSpec, RNNSpec
-
-Tensor = keras.KerasTensor
 
 
 def many_to_one(
@@ -73,7 +73,9 @@ def many_to_one(
         timesteps_per_second /= convolution.stride_time
     x = _recurrent_stack(spec, x, mask)
     if spec.pooling != "last":
-        window = window_seconds and max(1, round(window_seconds * timesteps_per_second))
+        window = None
+        if window_seconds is not None:
+            window = max(1, round(window_seconds * timesteps_per_second))
         x = SequencePooling(spec.pooling, window, spec.num_heads, name="pooling")(x, mask)
     # Head
     x = keras.layers.Dropout(spec.dropout, name="head_dropout")(x)
@@ -82,8 +84,8 @@ def many_to_one(
 
 
 def _waveform_front(
-    front: FrontSpec, sample_rate: int, waveform: Tensor, lengths: Tensor
-) -> tuple[Tensor, Tensor]:
+    front: FrontSpec, sample_rate: int, waveform: KerasTensor, lengths: KerasTensor
+) -> tuple[KerasTensor, KerasTensor]:
     """Frames and their mask: (batch, timesteps, features) and (batch, timesteps)."""
     frame_step = round(front.frame_step_ms * sample_rate / 1000)
     log_mel = LogMel(
@@ -96,7 +98,10 @@ def _waveform_front(
         front.num_mfcc if front.kind == "mfcc" else 0,
         name=front.kind,
     )
-    x, mask = _mask(log_mel(waveform), lengths, frame_step)
+    x = log_mel(waveform)
+    if front.prelude_share:
+        x, lengths = Prelude(front.prelude_share, frame_step, name="prelude")(x, lengths)
+    x, mask = _mask(x, lengths, frame_step)
     if front.mean_seconds:
         frames = front.mean_seconds * 1000 / front.frame_step_ms
         x = RunningMean(frames, name="running_mean")(x)
@@ -111,7 +116,7 @@ def _waveform_front(
     return x, mask
 
 
-def _mask(x: Tensor, lengths: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+def _mask(x: KerasTensor, lengths: KerasTensor, stride: int) -> tuple[KerasTensor, KerasTensor]:
     """Padding as Keras' `Masking` sees it; the mask travels explicitly from here on."""
     masking = keras.layers.Masking(MASK_VALUE, name="masking")
     marked = PadMarker(stride, name="pad_marker")(x, lengths)
@@ -119,8 +124,8 @@ def _mask(x: Tensor, lengths: Tensor, stride: int) -> tuple[Tensor, Tensor]:
 
 
 def _convolutions(
-    specs: tuple[ConvSpec, ...], x: Tensor, mask: Tensor
-) -> tuple[Tensor, Tensor]:
+    specs: tuple[ConvSpec, ...], x: KerasTensor, mask: KerasTensor
+) -> tuple[KerasTensor, KerasTensor]:
     """Frames as an image of one channel, convolved, and flattened to frames again."""
     if not specs:
         return x, mask
@@ -138,7 +143,7 @@ def _convolutions(
     return keras.layers.Reshape((-1, x.shape[2] * x.shape[3]), name="flatten")(x), mask
 
 
-def _recurrent_stack(spec: RNNSpec, x: Tensor, mask: Tensor) -> Tensor:
+def _recurrent_stack(spec: RNNSpec, x: KerasTensor, mask: KerasTensor) -> KerasTensor:
     """Recurrent layers with dropout and normalisation between; a vector where pooling is "last"."""
     for number in range(1, spec.num_layers + 1):
         sequences = number < spec.num_layers or spec.pooling != "last"

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def save(path: Path, model: keras.Model, progress: Progress) -> None:
     Keras' own `BackupAndRestore` leaves out the generators, so that a resumed run drops other
     units than the one that was not killed.
     """
-    arrays = {f"{i:04d}": np.asarray(v) for i, v in enumerate(_variables(model))}
+    arrays: dict[str, Any] = {f"{i:04d}": np.asarray(v) for i, v in enumerate(_variables(model))}
     notes = np.frombuffer(json.dumps(dataclasses.asdict(progress)).encode(), np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".partial")

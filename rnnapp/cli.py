@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,11 +82,6 @@ def _print(value: Any, as_json: bool, text: str) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False) if as_json else text)
 
 
-@contextlib.contextmanager
-def _policy(settings: list[str] | None, on_bad_input: str | None) -> Iterator[list[str]]:
-    yield [*(settings or []), *([f"on_bad_input={on_bad_input}"] if on_bad_input else [])]
-
-
 @app.command("list")
 def list_(
     settings: Annotated[
@@ -109,7 +102,10 @@ def list_(
             if not isinstance(value, dict):
                 print(f"{path}={json.dumps(value)}")
         return
-    print("Tasks\n" + "\n".join(f"  {t.name:20} {t.summary}" for t in TASKS.values()))
+    print("Tasks")
+    for task in TASKS.values():
+        print(f"  {task.name:20} {task.summary}")
+        print(f"  {'':20} presets: {', '.join(task.presets) or 'none'}")
     print("Cells\n  " + ", ".join(CELLS))
     print("Formats\n" + "\n".join(f"  {name:20} {f.summary}" for name, f in FORMATS.items()))
 
@@ -159,6 +155,8 @@ def train(
     task: Annotated[str, typer.Argument(help="`rnnapp list` shows the tasks.")],
     data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; `runs/TASK` by default.")] = None,
+    preset: Annotated[str | None, typer.Option(help="A named bundle of settings; `rnnapp list` "
+                                               "shows them.")] = None,
     set_: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was "
                                          "stopped.")] = False,
@@ -167,8 +165,9 @@ def train(
     """Trains a model and leaves it in a run folder."""
     import rnnapp
 
-    with _policy(set_, on_bad_input) as settings:
-        run = rnnapp.train(task, data, out, settings=settings, resume=resume)
+    settings = [*([f"preset={preset}"] if preset else []), *(set_ or []),
+                *([f"on_bad_input={on_bad_input}"] if on_bad_input else [])]
+    run = rnnapp.train(task, data, out, settings=settings, resume=resume)
     figures = run.metrics()["training"]
     print(f"{run.folder}: best epoch {figures['best_epoch']} of {figures['epochs']}, "
           f"{figures['parameters']:,} parameters, {figures['seconds']:.0f} s. Next:\n"

@@ -9,9 +9,8 @@ import keras
 import numpy as np
 
 from rnnapp import progress
-from rnnapp.runs import Run, write_json
+from rnnapp.runs import Run, data_home, write_json
 from rnnapp.tasks import Evaluation
-from rnnapp.training import data_home
 
 
 def evaluate(

@@ -60,6 +60,16 @@ def override(spec: Any, assignment: str) -> Any:
     return _replace(spec, _resolve(spec, key.strip()).split("."), _parse(text))
 
 
+def settle_types(spec: Any) -> None:
+    """Gives every field of a new frozen spec the type that its class declares.
+
+    Raises:
+        ValueError: If a value does not fit.
+    """
+    for name, hint in typing.get_type_hints(type(spec)).items():
+        object.__setattr__(spec, name, _convert(name, hint, getattr(spec, name)))
+
+
 def paths(spec: Any, prefix: str = "") -> Iterator[str]:
     """The dotted path of every field that `override` can reach."""
     for field in dataclasses.fields(spec):

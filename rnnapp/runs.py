@@ -85,6 +85,11 @@ class Run:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
+def data_home() -> Path:
+    """Where default data is kept between runs: `$RNNAPP_HOME`, or the user's cache folder."""
+    return Path(os.environ.get("RNNAPP_HOME") or Path.home() / ".cache" / "rnnapp")
+
+
 def write_json(path: Path, values: Any) -> None:
     """Writes JSON whole or not at all."""
     temporary = path.with_name(path.name + ".partial")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import typing
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+from rnnapp import overrides
 
 CellName = Literal["simple_rnn", "lstm", "gru"]
 PoolingName = Literal["last", "mean", "max", "mean_max", "attention"]
@@ -30,12 +32,13 @@ def _positive(spec: object, *names: str) -> None:
     for name in names:
         value = getattr(spec, name)
         kind = "integer" if isinstance(value, int) else "number"
-        require(value > 0, name, f"a positive {kind}", value)
+        require(0 < value < math.inf, name, f"a positive {kind}", value)
 
 
 def _not_negative(spec: object, *names: str) -> None:
     for name in names:
-        require(getattr(spec, name) >= 0, name, "zero or more", getattr(spec, name))
+        value = getattr(spec, name)
+        require(0 <= value < math.inf, name, "zero or more", value)
 
 
 def _fraction(spec: object, *names: str) -> None:
@@ -58,6 +61,8 @@ class FrontSpec:
         upper_hz: Upper edge of the highest band, in hertz.
         mean_seconds: Time constant of the running mean that is taken off each band, which makes
             the model deaf to a microphone's colour and level; 0 leaves the frames as they are.
+        prelude_share: Share of training batches in which each clip is heard after another, as in a
+            stream, whose states are never zeros again.
         time_masks: SpecAugment's time masks a clip (Park et al. 2019, arXiv:1904.08779).
         time_mask_ms: Longest time mask, in milliseconds.
         frequency_masks: SpecAugment's frequency masks a clip.
@@ -72,6 +77,7 @@ class FrontSpec:
     lower_hz: float = 60.0
     upper_hz: float = 7600.0
     mean_seconds: float = 0.0
+    prelude_share: float = 0.5
     time_masks: int = 0
     time_mask_ms: float = 100.0
     frequency_masks: int = 0
@@ -79,14 +85,16 @@ class FrontSpec:
 
     def __post_init__(self) -> None:
         """Checks the fields against each other."""
-        _positive(self, "frame_step_ms", "num_mel_bins", "num_mfcc")
+        overrides.settle_types(self)
+        _positive(self, "frame_length_ms", "frame_step_ms", "num_mel_bins", "num_mfcc", "upper_hz")
         _not_negative(self, "mean_seconds", "time_masks", "time_mask_ms")
+        require(0 <= self.prelude_share <= 1, "prelude_share", "in [0, 1]", self.prelude_share)
         _not_negative(self, "frequency_masks", "lower_hz")
         require(self.frame_length_ms >= self.frame_step_ms, "frame_length_ms",
                 f"at least frame_step_ms={self.frame_step_ms}", self.frame_length_ms)
         require(self.upper_hz > self.lower_hz, "upper_hz",
                 f"above lower_hz={self.lower_hz}", self.upper_hz)
-        require(self.num_mfcc <= self.num_mel_bins, "num_mfcc",
+        require(self.kind != "mfcc" or self.num_mfcc <= self.num_mel_bins, "num_mfcc",
                 f"at most num_mel_bins={self.num_mel_bins}", self.num_mfcc)
         require(0 <= self.frequency_mask_bins <= self.num_mel_bins, "frequency_mask_bins",
                 f"from 0 to num_mel_bins={self.num_mel_bins}", self.frequency_mask_bins)
@@ -113,6 +121,7 @@ class ConvSpec:
 
     def __post_init__(self) -> None:
         """Checks the fields against each other."""
+        overrides.settle_types(self)
         _positive(self, "filters", "kernel_time", "stride_time", "stride_frequency")
         _not_negative(self, "kernel_frequency")
         require(self.kernel_time >= self.stride_time, "kernel_time",
@@ -155,12 +164,9 @@ class RNNSpec:
 
     def __post_init__(self) -> None:
         """Checks the fields against each other."""
+        overrides.settle_types(self)
         _positive(self, "units", "num_layers", "num_heads")
         _fraction(self, "dropout", "recurrent_dropout")
-        for name, literal in (("cell", CellName), ("pooling", PoolingName)):
-            valid = typing.get_args(literal)
-            require(getattr(self, name) in valid, name, f"one of {', '.join(valid)}",
-                    getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -196,6 +202,7 @@ class TrainSpec:
 
     def __post_init__(self) -> None:
         """Checks the fields against each other."""
+        overrides.settle_types(self)
         _positive(self, "epochs", "batch_size", "learning_rate", "steps_per_execution")
         _not_negative(self, "weight_decay", "clip_norm", "patience", "seed")
         _fraction(self, "warmup_fraction", "label_smoothing")
@@ -215,7 +222,7 @@ class ListeningSpec:
     """
 
     minutes: float = 30.0
-    false_accepts_per_hour: float = 2.0
+    false_accepts_per_hour: float = 10.0
     smoothing_ms: float = 200.0
     refractory_ms: float = 750.0
     tolerance_ms: float = 500.0
@@ -223,6 +230,7 @@ class ListeningSpec:
 
     def __post_init__(self) -> None:
         """Checks the fields."""
+        overrides.settle_types(self)
         _positive(self, "minutes")
         _not_negative(self, "false_accepts_per_hour", "smoothing_ms", "refractory_ms")
         _not_negative(self, "tolerance_ms", "seed")

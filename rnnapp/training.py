@@ -16,7 +16,7 @@ import tensorflow as tf
 from rnnapp import checkpoints, plots, progress
 from rnnapp.checkpoints import Progress
 from rnnapp.replay import Replay
-from rnnapp.runs import Run, write_json
+from rnnapp.runs import Run, data_home, write_json
 from rnnapp.specs import TrainSpec
 from rnnapp.tasks import RunSpec, task_named
 
@@ -109,11 +109,6 @@ def fit_pipeline(run: Run) -> Any:
     return pipeline
 
 
-def data_home() -> Path:
-    """Where default data is kept between runs: `$RNNAPP_HOME`, or the user's cache folder."""
-    return Path(os.environ.get("RNNAPP_HOME") or Path.home() / ".cache" / "rnnapp")
-
-
 def compiled(run: Run, pipeline: Any) -> keras.Model:
     """The run's model, seeded, with its optimizer and loss."""
     spec: RunSpec = run.spec
@@ -185,10 +180,21 @@ def _fit(run: Run, pipeline: Any, model: keras.Model) -> None:
             verbose=0,
         )
     model.load_weights(keeper.best_weights)
+    _switch_off_recurrent_dropout(model)
     model.save(run.model_path)
     write_json(folder / "metrics.json", {**run.metrics(), "training": keeper.summary(model)})
     plots.history(folder / "history.csv", folder / "history.png")
     _replay(pipeline).save(folder / "replay.npz")
+
+
+def _switch_off_recurrent_dropout(model: keras.Model) -> None:
+    """Keras draws its masks in inference too: an export would hold random numbers and their state.
+
+    `spec.json` remembers what the model was trained with.
+    """
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.RNN):
+            layer.cell.recurrent_dropout = 0.0
 
 
 def _replay(pipeline: Any) -> Replay:

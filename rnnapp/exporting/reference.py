@@ -49,7 +49,10 @@ class Reference:
         import tensorflow as tf
 
         self.replay, self.unit = replay, unit
-        self._call = tf.function(lambda inputs: tf.nn.softmax(model(inputs, training=False)))
+        # One trace for every number and length of sequences.
+        self._call = tf.function(
+            lambda inputs: tf.nn.softmax(model(inputs, training=False)),
+            input_signature=[[tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]])
 
     def probabilities(self, sequences: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """What the Keras model answers, (batch, classes)."""

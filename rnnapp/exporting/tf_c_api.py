@@ -176,7 +176,7 @@ class CApiSession:
             self._api.TF_StringCopy(data + _STRING_SIZE * i, text, len(text))
         return tensor
 
-    def _to_array(self, tensor: int) -> np.ndarray:
+    def _to_array(self, tensor: int | None) -> np.ndarray:
         api = self._api
         shape = tuple(api.TF_Dim(tensor, i) for i in range(api.TF_NumDims(tensor)))
         data, kind = api.TF_TensorData(tensor), api.TF_TensorType(tensor)

@@ -9,6 +9,7 @@ from rnnapp.layers.front import LogMel
 from rnnapp.layers.masking import MASK_VALUE, PadMarker
 from rnnapp.layers.normalization import RunningMean
 from rnnapp.layers.pooling import SequencePooling
+from rnnapp.layers.prelude import Prelude
 from rnnapp.layers.spec_augment import SpecAugment
 
 CELLS: dict[str, type[keras.layers.RNN]] = {
@@ -23,6 +24,7 @@ __all__ = [
     "CausalConv",
     "LogMel",
     "PadMarker",
+    "Prelude",
     "RunningMean",
     "SequencePooling",
     "SpecAugment",

@@ -61,6 +61,7 @@ class SequencePooling(keras.layers.Layer):
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """As `call`, from a state on."""
         keep = self.window
+        assert keep is not None  # `state_shapes` has refused it
         frames = tf.concat([states["frames"], inputs], axis=1)[:, -keep:]
         heard = tf.concat([states["heard"], tf.ones_like(inputs[..., 0])], axis=1)[:, -keep:]
         pooled = self._pool(frames, heard > 0.5, frames[:, -1])

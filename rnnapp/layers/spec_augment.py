@@ -33,7 +33,7 @@ class SpecAugment(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True  # masks come as an argument; none is lost here
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "time_masks": time_masks,
             "time_mask": time_mask,
             "frequency_masks": frequency_masks,

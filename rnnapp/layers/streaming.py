@@ -132,7 +132,7 @@ def _is_timeless_reshape(layer: keras.layers.Layer) -> bool:
 
 
 def _run(op: keras.Operation, args: tuple, kwargs: dict, states: States) -> tuple[Any, States]:
-    """One operation of the graph on a step's tensors; masks are dropped, a stream has no padding."""
+    """One operation on a step's tensors; masks are dropped, for a stream has no padding."""
     if not isinstance(op, keras.layers.Layer):
         return op(*args, **kwargs), {}
     own = {key: states[f"{op.name}_{key}"] for key in _state_shapes(op)}

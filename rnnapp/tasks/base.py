@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rnnapp import overrides
 from rnnapp.progress import Report
-from rnnapp.specs import RNNSpec, TrainSpec
+from rnnapp.specs import RNNSpec, TrainSpec, require
 
 if TYPE_CHECKING:
     import keras
@@ -78,6 +78,7 @@ class Task:
         plot: Pictures of an evaluation, written to a folder.
         listen: Figures of the model as a stream hears it, as JSON, with pictures in the folder.
         decode: A batch of logits as answers for people.
+        presets: Named bundles of `key=value` assignments, as `--preset` takes them.
     """
 
     name: str
@@ -96,14 +97,31 @@ class Task:
     plot: Callable[[Evaluation, Path], list[Path]]
     listen: Callable[[keras.Model, Any, Any, Path, Report], dict[str, Any]]
     decode: Callable[[Any, np.ndarray], list[dict[str, Any]]]
+    presets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def spec(self, data: str | None = None, assignments: Sequence[str] = ()) -> RunSpec:
-        """The default run with `--set` assignments applied."""
+        """The default run with assignments applied: `key=value`, or `preset=NAME`.
+
+        Raises:
+            ValueError: If a name or value is wrong; the message lists the valid ones.
+        """
         spec = RunSpec(self.name, data, self.model, self.train, self.pipeline_spec,
                        self.evaluation_spec)
         for assignment in assignments:
-            spec = overrides.override(spec, assignment)
+            for single in self._expanded(assignment):
+                spec = overrides.override(spec, single)
+        require(spec.task == self.name, "task", repr(self.name), spec.task)
         return spec
+
+    def _expanded(self, assignment: str) -> Sequence[str]:
+        """A preset's assignments, or the assignment itself."""
+        key, _, name = assignment.partition("=")
+        if key.strip() != "preset":
+            return (assignment,)
+        if name not in self.presets:
+            raise ValueError(f"{self.name} has no preset {name!r}. Valid names: "
+                             + (", ".join(self.presets) or "none"))
+        return self.presets[name]
 
     def spec_from_dict(self, values: Mapping[str, Any]) -> RunSpec:
         """A spec as `spec.json` holds it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnnapp.device.detector import Event, fire, smooth, thresholds_for
+from rnnapp.device import Detector, Event, fire, smooth, thresholds_for
 from rnnapp.metrics import softmax
 from rnnapp.progress import Report
 from rnnapp.specs import ListeningSpec
@@ -15,8 +15,7 @@ from rnnapp.specs import ListeningSpec
 if TYPE_CHECKING:
     import keras
 
-STREAMS = 16  # recordings that are heard side by side, as one batch
-STEPS_PER_CALL = 10
+STREAMS = 30  # recordings that are heard side by side, as one batch
 THRESHOLDS = np.round(np.arange(0.02, 1.0, 0.01), 2)
 SILENCE, BACKGROUND = "_silence_", ("_silence_", "_unknown_")
 
@@ -91,7 +90,8 @@ def compose(
     other = np.flatnonzero(np.isin(clips.targets, others))
     commands = np.flatnonzero(
         ~np.isin(clips.targets, [i for i, n in enumerate(clips.labels) if n in BACKGROUND]))
-    truths, position = [], rate
+    truths: list[Truth] = []
+    position = rate
     while True:
         pool = other if len(other) and generator.random() < 0.5 else commands
         index = generator.choice(pool)
@@ -136,17 +136,19 @@ class Hearing:
         self.truths = [truths for _, truths in recordings]
         waveforms = np.stack([samples for samples, _ in recordings])
         probabilities, self.step_seconds = _hear(model, waveforms, clips.sample_rate, report)
-        self.window = max(1, round(spec.smoothing_ms / 1000 / self.step_seconds))
-        self.smoothed = [smooth(stream, self.window) for stream in probabilities]
+        detector = Detector(
+            clips.labels, smoothing_ms=spec.smoothing_ms, refractory_ms=spec.refractory_ms,
+            step_ms=1000 * self.step_seconds, background_labels=BACKGROUND)
+        self.refractory = detector.refractory
+        self.smoothed = [smooth(stream, detector.window) for stream in probabilities]
 
     def at(self, threshold: float) -> tuple[float, float]:
         """False accepts an hour, and the share of commands missed."""
         labels, spec = self.clips.labels, self.spec
         limits = thresholds_for(labels, threshold, BACKGROUND)
-        refractory = max(1, round(spec.refractory_ms / 1000 / self.step_seconds))
         wrong = missed = 0
         for smoothed, truths in zip(self.smoothed, self.truths, strict=True):
-            fired = fire(smoothed, limits, refractory)
+            fired = fire(smoothed, limits, self.refractory)
             events = [Event(labels[c], (s + 1) * self.step_seconds, 1.0) for s, c in fired.tolist()]
             false_accepts, misses = match(events, truths, spec.tolerance_ms / 1000)
             wrong, missed = wrong + false_accepts, missed + misses
@@ -161,16 +163,12 @@ class Hearing:
 def _hear(
     model: keras.Model, waveforms: np.ndarray, sample_rate: int, report: Report
 ) -> tuple[np.ndarray, float]:
-    """Probabilities (streams, steps, classes), and the seconds from one to the next.
-
-    Several of the model's steps make one call; the probabilities are those after the last.
-    """
+    """Probabilities (streams, steps, classes) as a device has them, and the seconds of a step."""
     import tensorflow as tf
 
     from rnnapp.layers.streaming import StepModel
 
-    frames = StepModel(model).frames_per_step
-    stepper = StepModel(model, steps=max(1, STEPS_PER_CALL // frames))
+    stepper = StepModel(model)
     (size,) = stepper.input_shape
     call = tf.function(stepper, autograph=False)
     states, outputs = stepper.initial_states(len(waveforms)), []
@@ -178,7 +176,7 @@ def _hear(
     for done, start in enumerate(starts):
         logits, states = call(tf.constant(waveforms[:, start : start + size]), states)
         outputs.append(logits.numpy())
-        if done % 50 == 0:
+        if done % 100 == 0:
             report(done, len(starts))
     report(len(starts), len(starts))
     return softmax(np.stack(outputs, axis=1)), size / sample_rate
