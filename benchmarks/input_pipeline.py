@@ -11,7 +11,7 @@ import argparse
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--rooms", help="a folder of room impulse responses")
     parser.add_argument("--split-salt", default="", help="see AudioSpec")
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--step-ms", type=float, help="a step that only sleeps; else a GRU trains")
     parser.add_argument("--units", type=int, default=64, help="of the GRU")
     arguments = parser.parse_args()
@@ -46,7 +46,7 @@ def main() -> None:
     print_waiting(pipeline, arguments)
 
 
-def make_clips(folder: Path, clips: int = 1000) -> str:
+def make_clips(folder: Path, clips: int = 4000) -> str:
     """Clips of one second of noise: what they hold does not change what they cost."""
     draw = np.random.default_rng(0)
     for i in range(clips):
@@ -92,17 +92,16 @@ def cost(
 
 def print_waiting(pipeline: AudioPipeline, arguments: argparse.Namespace) -> None:
     """The share of a training step in which nothing happens but waiting for its batch."""
-    train = pipeline.dataset("train", arguments.batch_size, training=True).repeat()
+    train = pipeline.dataset("train", arguments.batch_size, training=True, repeat=True)
     sleep = arguments.step_ms
     step = (lambda inputs, labels: time.sleep(sleep / 1000)) if sleep else gru_step(
         arguments.units, pipeline.num_classes)
-    stream = iter(train)
-    for _ in range(5):
-        step(*next(stream))
-    waited, worked = measure(stream, step, arguments.steps)
+    step(*next(iter(train)))
+    first, waited, worked = measure(train, step, arguments.steps)
     what = f"a sleep of {sleep:g} ms" if sleep else f"a GRU of {arguments.units} units"
-    print(f"\nA step of {what}, batch {arguments.batch_size}: {worked:.1f} ms; "
-          f"waiting for data: {waited:.2f} ms, {waited / (waited + worked):.1%} of the step")
+    print(f"\nA step of {what}, batch {arguments.batch_size}: {worked:.1f} ms. "
+          f"Waiting for data: {waited:.2f} ms, {waited / (waited + worked):.1%} of the step; "
+          f"{first:.0f} ms once, for the first batch")
 
 
 def gru_step(units: int, num_classes: int) -> Callable[..., tf.Tensor]:
@@ -124,16 +123,17 @@ def gru_step(units: int, num_classes: int) -> Callable[..., tf.Tensor]:
     return lambda inputs, labels: float(step(inputs, labels))
 
 
-def measure(stream: Iterator, step: Callable[..., object], steps: int) -> tuple[float, float]:
-    """Mean milliseconds spent waiting for a batch, and working on it."""
-    waited = worked = 0.0
-    for _ in range(steps):
-        begun = time.perf_counter()
-        batch = next(stream)
-        ready = time.perf_counter()
+def measure(
+    dataset: tf.data.Dataset, step: Callable[..., object], steps: int
+) -> tuple[float, float, float]:
+    """Milliseconds of waiting for the first batch, and means of waiting and working after it."""
+    times = [time.perf_counter()]
+    for batch in dataset.take(steps):
+        times.append(time.perf_counter())
         step(*batch)
-        waited, worked = waited + ready - begun, worked + time.perf_counter() - ready
-    return waited / steps * 1000, worked / steps * 1000
+        times.append(time.perf_counter())
+    waited, worked = np.diff(times)[0::2] * 1000, np.diff(times)[1::2] * 1000
+    return float(waited[0]), float(waited[1:].mean()), float(worked[1:].mean())
 
 
 if __name__ == "__main__":

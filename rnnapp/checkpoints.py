@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rnnapp.files import replacing
+
 if TYPE_CHECKING:
     import keras
 
@@ -40,10 +42,8 @@ def save(path: Path, model: keras.Model, progress: Progress) -> None:
     arrays: dict[str, Any] = {f"{i:04d}": np.asarray(v) for i, v in enumerate(_variables(model))}
     notes = np.frombuffer(json.dumps(dataclasses.asdict(progress)).encode(), np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".partial")
-    with temporary.open("wb") as file:
-        np.savez(file, progress=notes, **arrays)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        np.savez(temporary, progress=notes, **arrays)
 
 
 def load(path: Path, model: keras.Model) -> Progress:

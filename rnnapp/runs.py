@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnapp import overrides
+from rnnapp.files import replacing
 from rnnapp.tasks import RunSpec, Task, task_named
 
 if TYPE_CHECKING:
@@ -92,6 +93,5 @@ def data_home() -> Path:
 
 def write_json(path: Path, values: Any) -> None:
     """Writes JSON whole or not at all."""
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from rnnapp import checkpoints, plots, progress
 from rnnapp.checkpoints import Progress
+from rnnapp.files import replacing
 from rnnapp.replay import Replay
 from rnnapp.runs import Run, data_home, write_json
 from rnnapp.specs import TrainSpec
@@ -67,6 +68,8 @@ def train_with_pipeline(
     folder = Path(out or Path("runs") / task)
     run = _resumed(folder, settings) if resume else _begun(folder, task, data, settings)
     pipeline = fit_pipeline(run)
+    if not resume:  # not before: a folder without usable data is no run to go on with
+        run.write_spec()
     model = compiled(run, pipeline)
     _fit(run, pipeline, model)
     return run, pipeline
@@ -81,10 +84,7 @@ def _begun(
             f"{folder} must be a new folder: it holds a run. Go on with that run by --resume, "
             "or choose another folder by --out."
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    run = Run(folder, spec)
-    run.write_spec()
-    return run
+    return Run(folder, spec)
 
 
 def _resumed(folder: Path, settings: Sequence[str]) -> Run:
@@ -181,10 +181,11 @@ def _fit(run: Run, pipeline: Any, model: keras.Model) -> None:
         )
     model.load_weights(keeper.best_weights)
     _switch_off_recurrent_dropout(model)
-    model.save(run.model_path)
-    write_json(folder / "metrics.json", {**run.metrics(), "training": keeper.summary(model)})
-    plots.history(folder / "history.csv", folder / "history.png")
     _replay(pipeline).save(folder / "replay.npz")
+    plots.history(folder / "history.csv", folder / "history.png")
+    write_json(folder / "metrics.json", {**run.metrics(), "training": keeper.summary(model)})
+    with replacing(run.model_path) as path:  # last of all: a run with a model is finished
+        model.save(path)
 
 
 def _switch_off_recurrent_dropout(model: keras.Model) -> None:
@@ -252,9 +253,11 @@ class _Keeper(keras.callbacks.Callback):
         if state.best is None or self.sign * value > self.sign * state.best:
             state.best, state.best_epoch = value, state.epoch
             self.best_weights.parent.mkdir(parents=True, exist_ok=True)
-            self.model.save_weights(self.best_weights)
-        checkpoints.save(self.best_weights.with_name("last.npz"), self.model, state)
+            with replacing(self.best_weights) as path:
+                self.model.save_weights(path)
+        # The checkpoint comes last: a run that was killed before it does the epoch once more.
         self._write_history({"epoch": state.epoch, **logs, "seconds": state.seconds})
+        checkpoints.save(self.best_weights.with_name("last.npz"), self.model, state)
         figures = "  ".join(f"{name} {figure:.4g}" for name, figure in logs.items())
         self.console.print(f"Epoch {state.epoch}/{self.params['epochs']}  {figures}")
         if self.finished:
@@ -273,10 +276,10 @@ class _Keeper(keras.callbacks.Callback):
     def _write_history(self, row: dict[str, float]) -> None:
         path = self.run.folder / "history.csv"
         rows = []
-        if path.exists():  # a run killed between history and checkpoint repeats an epoch
+        if path.exists():  # with this epoch in it, if it is done once more
             with path.open(newline="", encoding="utf-8") as file:
                 rows = [r for r in csv.DictReader(file) if int(r["epoch"]) < row["epoch"]]
-        with path.open("w", newline="", encoding="utf-8") as file:
+        with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(row))
             writer.writeheader()
             writer.writerows([*rows, row])

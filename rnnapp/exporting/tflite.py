@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 VARIANTS = ("float", "dynamic", "float16")
 
 
@@ -74,52 +72,13 @@ def attach(path: Path, files: Mapping[str, str]) -> None:
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)
 
 
-def compact(content: bytes) -> bytes:
-    """Drops what only takes space: names of inner tensors, empty tables and empty buffers.
-
-    The weights of a small recurrent layer weigh less than the tables of the graph around them.
-    Signatures keep the names of their inputs and outputs.
-
-    Args:
-        content: A TFLite flatbuffer.
-
-    Returns:
-        The same model, smaller.
-    """
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromPackedBuf(bytearray(content), 0)
-    kept, places = [model.buffers[0]], {}  # the first buffer stands for "computed, not stored"
-
-    def place(index: int) -> int:
-        data = model.buffers[index].data
-        if data is None or not len(data):
-            return 0
-        if index not in places:
-            places[index] = len(kept)
-            kept.append(model.buffers[index])
-        return places[index]
-
-    for tensor in (tensor for subgraph in model.subgraphs for tensor in subgraph.tensors):
-        tensor.name, tensor.buffer = b"", place(tensor.buffer)
-        if tensor.quantization is not None and not np.size(tensor.quantization.scale or ()):
-            tensor.quantization = None
-    for metadata in model.metadata or []:
-        metadata.buffer = place(metadata.buffer)
-    model.buffers = kept
-    builder = flatbuffers.Builder(len(content))
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
 def _work(job: dict[str, Any]) -> None:
     """The subprocess: loads the model, traces it and writes each variant."""
     import keras
     import tensorflow as tf
 
     import rnnapp.layers  # noqa: F401  registers what the model is made of
-    from rnnapp.exporting import signatures
+    from rnnapp.exporting import flatbuffer, signatures
     from rnnapp.layers.streaming import StepModel
 
     model = keras.models.load_model(job["model"], compile=False)
@@ -137,19 +96,19 @@ def _work(job: dict[str, Any]) -> None:
         tf.saved_model.save(holder, saved, signatures=traced)
         for variant in job["variants"]:
             content = _converter(tf, saved, list(traced), variant).convert()
+            if variant == "float16":
+                content = flatbuffer.halved(content)
             path = Path(job["folder"]) / f"{variant}.tflite"
-            path.write_bytes(compact(content))
+            path.write_bytes(flatbuffer.compact(content))
 
 
 def _converter(tf: Any, saved: str, keys: list[str], variant: str) -> Any:
     converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=keys)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if variant != "float":
+    if variant == "dynamic":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         # tflite-runtime 2.14 does not know the per-channel kernels of dense layers.
         converter._experimental_disable_per_channel_quantization_for_dense_layers = True
-    if variant == "float16":
-        converter.target_spec.supported_types = [tf.float16]
     return converter
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+_BLOCK = 32
 
 
 @keras.saving.register_keras_serializable("rnnapp")
@@ -27,28 +30,34 @@ class RunningMean(keras.layers.Layer):
         if frames < 1:
             raise ValueError(f"`frames` must be at least 1. Received: frames={frames}")
         self.frames = float(frames)
+        self._decay = 1.0 - 1.0 / self.frames
+        steps = np.arange(_BLOCK)
+        lag = steps[:, None] - steps
+        triangle = np.where(lag >= 0, self._decay ** np.maximum(lag, 0) / self.frames, 0.0)
+        self._triangle = triangle.astype("float32")  # (_BLOCK, _BLOCK)
+        self._fading = (self._decay ** (steps + 1.0)).astype("float32")[:, None]
         self.built = True
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Maps (batch, timesteps, features) to the same shape.
 
         Padding on the right needs no mask: the past of a valid frame holds valid frames only.
+        The recurrence runs over blocks; inside a block it is a product with a triangular matrix.
         """
-        steps = tf.transpose(inputs, [1, 0, 2])  # (timesteps, batch, features)
-        size = tf.shape(steps)[0]
-
-        def body(t: tf.Tensor, m: tf.Tensor, w: tf.Tensor, out: tf.TensorArray) -> tuple:
-            x, m, w = self._advance(steps[t], m, w)
-            return t + 1, m, w, out.write(t, x)
-
-        start = (
-            tf.constant(0),
-            tf.zeros_like(inputs[:, 0]),
-            tf.zeros_like(inputs[:, 0, :1]),
-            tf.TensorArray(inputs.dtype, size, element_shape=steps.shape[1:]),
-        )
-        *_, out = tf.while_loop(lambda t, *_: t < size, body, start, maximum_iterations=size)
-        return tf.transpose(out.stack(), [1, 0, 2])
+        batch, timesteps, features = tf.unstack(tf.shape(inputs))
+        count = -(-timesteps // _BLOCK)
+        padded = tf.pad(inputs, [[0, 0], [0, count * _BLOCK - timesteps], [0, 0]])
+        blocks = tf.reshape(padded, [batch, count, _BLOCK, features])
+        within = tf.matmul(self._triangle, blocks)  # (batch, blocks, _BLOCK, features)
+        ends = tf.transpose(within[:, :, -1], [1, 0, 2])  # (blocks, batch, features)
+        carried = tf.scan(lambda m, end: self._decay**_BLOCK * m + end, ends)
+        before = tf.concat([tf.zeros_like(ends[:1]), carried[:-1]], axis=0)
+        before = tf.transpose(before, [1, 0, 2])[:, :, None]  # (batch, blocks, 1, features)
+        means = within + self._fading * before
+        means = tf.reshape(means, [batch, count * _BLOCK, features])[:, :timesteps]
+        # A sum of positive numbers: `1 - decay**t` would cancel for the first frames.
+        weights = tf.cumsum(self._decay ** tf.cast(tf.range(timesteps), inputs.dtype) / self.frames)
+        return inputs - means / weights[:, None]
 
     def step(
         self, inputs: tf.Tensor, states: dict[str, tf.Tensor]

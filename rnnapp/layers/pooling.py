@@ -53,7 +53,10 @@ class SequencePooling(keras.layers.Layer):
         if self.window is not None:
             ahead = tf.cumsum(tf.cast(mask, tf.int32), axis=1, reverse=True, exclusive=True)
             mask = mask & (ahead < self.window)  # only the last `window` valid timesteps
-        last = tf.reduce_max(tf.where(mask, tf.range(tf.shape(inputs)[1]), 0), axis=1)
+        timesteps = tf.shape(inputs)[1]
+        last = tf.reduce_max(tf.where(mask, tf.range(timesteps), 0), axis=1)
+        # A sequence too short for one timestep pools its first, which masking left at zero.
+        mask |= tf.one_hot(last, timesteps, True, False)
         return self._pool(inputs, mask, tf.gather(inputs, last, axis=1, batch_dims=1))
 
     def step(

@@ -1,0 +1,147 @@
+"""What every pipeline shares: its contract, its answer to bad input, its buckets of lengths."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+Policy = Literal["skip", "stop"]
+Progress = Callable[[int, int], None]
+"""Called with how many are done and how many there are."""
+
+
+class Pipeline(Protocol):
+    """What a task may rely on: batches padded on the right, and one transformation throughout."""
+
+    @property
+    def element_spec(self) -> Any:
+        """The `tf.TypeSpec`s of a batch: (inputs, targets)."""
+
+    @property
+    def splits(self) -> Mapping[str, int]:
+        """How many examples each split has."""
+
+    @property
+    def bad_inputs(self) -> list[tuple[str, str]]:
+        """What was skipped, as (where, reason)."""
+
+    def fit(self, data: str, seed: int = 0, progress: Progress | None = None) -> Pipeline:
+        """Reads `data`, splits it, and learns the fitted state from the training split alone."""
+
+    def open(
+        self, data: str, *, test_only: bool = False, progress: Progress | None = None
+    ) -> Pipeline:
+        """Reads `data` under the state that an earlier fit found."""
+
+    def dataset(
+        self,
+        split: str,
+        batch_size: int,
+        *,
+        training: bool = False,
+        seed: int = 0,
+        epoch: tf.Variable | int = 0,
+        repeat: bool = False,
+    ) -> tf.data.Dataset:
+        """Batches of a split; in training shuffled and augmented as (seed, epoch) says."""
+
+    def num_batches(self, split: str, batch_size: int) -> int:
+        """How many batches a pass over a split has."""
+
+    def encode(self, *raw: Any) -> Any:
+        """The inputs of a batch made of `raw`, as training would see it."""
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the fitted state, without the data."""
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Pipeline:
+        """Reads what `save` wrote."""
+
+
+class BadInputWarning(UserWarning):
+    """Some inputs were left out or changed; the message names them."""
+
+
+class BadInputs:
+    """Collects inputs that cannot be used, or stops at the first, as the policy says.
+
+    Args:
+        policy: "skip" collects, "stop" raises.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.found: list[tuple[str, str]] = []
+
+    def add(self, where: str, reason: str) -> None:
+        """Records one bad input.
+
+        Args:
+            where: The file, with `:line` where it has lines.
+            reason: What it must be, and what was received.
+
+        Raises:
+            ValueError: If the policy is "stop".
+        """
+        if self.policy == "stop":
+            raise ValueError(
+                f"{where}: {reason} Mend or remove it, or set on_bad_input=skip to go on without."
+            )
+        self.found.append((where, reason))
+
+    def warn(self, since: int = 0) -> None:
+        """Sums up in one warning what was skipped from the `since`-th record on."""
+        found = self.found[since:]
+        if found:
+            shown = "\n".join(f"  {where}: {reason}" for where, reason in found[:5])
+            rest = f"\n  and {len(found) - 5} more" if len(found) > 5 else ""
+            warnings.warn(
+                f"{len(found)} bad inputs were skipped:\n{shown}{rest}", BadInputWarning, 2
+            )
+
+
+def require(condition: bool, name: str, must: str, received: object) -> None:
+    """Raises the project's one form of error for a setting.
+
+    Args:
+        condition: What has to hold.
+        name: The setting's name.
+        must: What it must be, as in "must be ...".
+        received: What was given.
+
+    Raises:
+        ValueError: If `condition` is false.
+    """
+    if not condition:
+        raise ValueError(f"`{name}` must be {must}. Received: {name}={received!r}")
+
+
+def bucket_boundaries(lengths: np.ndarray, buckets: int = 8) -> list[int]:
+    """Boundaries that share sequences out evenly among buckets of similar length.
+
+    Args:
+        lengths: Length of every sequence, int (examples,).
+        buckets: How many buckets there may be at most.
+
+    Returns:
+        Upper bounds, exclusive, of all buckets but the last; empty where all lengths are equal.
+    """
+    shares = np.linspace(0, 1, buckets + 1)[1:-1]
+    inner = np.unique(np.quantile(lengths, shares, method="higher"))
+    return [int(b) for b in inner if lengths.min() < b]
+
+
+def bucketed_batches(lengths: np.ndarray, boundaries: list[int], batch_size: int) -> int:
+    """How many batches `bucket_by_sequence_length` makes of sequences of these lengths."""
+    sizes = np.bincount(np.digitize(lengths, boundaries), minlength=len(boundaries) + 1)
+    return int(np.sum(-(-sizes // batch_size)))

@@ -1,0 +1,106 @@
+"""Tiny data that a tiny model learns in seconds, and one finished run that many tests share."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from pipelines.audio_spec import NO_AUGMENTATION
+
+if TYPE_CHECKING:
+    from rnnapp.runs import Run
+
+# Before anything imports TensorFlow: its greetings would drown the tests' own output.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+RATE, SECONDS = 8000, 0.3
+PITCHES = {"high": 2500, "low": 400, "_unknown_": 1200}  # hertz
+SPEAKERS = {"train": 16, "validation": 8, "test": 8}
+
+# A model with everything that a resumed run must find again: dropout and recurrent dropout, masks
+# of SpecAugment, statistics of a convolution, augmentation.
+TINY = (
+    f"sample_rate={RATE}",
+    f"clip_seconds={SECONDS}",
+    "num_mel_bins=12",
+    "time_masks=1",
+    "time_mask_ms=30",
+    "units=12",
+    "num_layers=1",
+    "recurrent_dropout=0.1",
+    "pooling=mean_max",
+    'convolutions=[{"filters": 4, "kernel_time": 3, "kernel_frequency": 3}]',
+    "epochs=6",
+    "batch_size=4",
+    "learning_rate=0.02",
+    "minutes=1",
+    "augmentation=" + json.dumps(dataclasses.asdict(dataclasses.replace(
+        NO_AUGMENTATION, time_shift_probability=1.0, gain_probability=0.5))),
+)
+
+
+def clip(label: str, generator: np.random.Generator) -> np.ndarray:
+    """A tone of the label's pitch, or soft noise for `_silence_`, float32 (samples,)."""
+    size = round(SECONDS * RATE)
+    if label not in PITCHES:
+        return (0.003 * generator.standard_normal(size)).astype(np.float32)
+    phase = 2 * np.pi * (PITCHES[label] * np.arange(size) / RATE + generator.random())
+    return (generator.uniform(0.1, 0.5) * np.sin(phase)).astype(np.float32)
+
+
+def write_tones(folder: Path) -> Path:
+    """Recordings in the layout of Speech Commands, split by lists."""
+    import soundfile
+
+    generator = np.random.default_rng(0)
+    listed: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
+    for label in ("_silence_", *PITCHES):
+        (folder / label).mkdir(parents=True)
+        for split, speakers in SPEAKERS.items():
+            for speaker in range(speakers):
+                name = f"{label}/{split}{speaker}_nohash_0.wav"
+                soundfile.write(folder / name, clip(label, generator), RATE)
+                listed[split].append(name)
+    (folder / "validation_list.txt").write_text("\n".join(listed["validation"]))
+    (folder / "testing_list.txt").write_text("\n".join(listed["test"]))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder of tones."""
+    return write_tones(tmp_path_factory.mktemp("data") / "tones")
+
+
+@pytest.fixture(scope="session")
+def finished(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run on the tones, never to be changed."""
+    from rnnapp import train
+
+    return train("speech_commands", tones, tmp_path_factory.mktemp("runs") / "tones",
+                 settings=TINY)
+
+
+@pytest.fixture(scope="session")
+def evaluated(finished: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A copy of the finished run that was evaluated as well, never to be changed."""
+    from rnnapp import Run, evaluate
+
+    folder = shutil.copytree(finished.folder, tmp_path_factory.mktemp("runs") / "evaluated")
+    evaluate(folder)
+    return Run.open(folder)
+
+
+@pytest.fixture(scope="session")
+def exported(evaluated: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The evaluated run in all formats, never to be changed."""
+    from rnnapp import export
+
+    return export(evaluated, tmp_path_factory.mktemp("exported") / "tones")

@@ -1,0 +1,216 @@
+"""Figures are those of the model's answers, and of the model as a listener."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnapp import Run, evaluate, predict
+from rnnapp.device import Event
+from rnnapp.specs import ListeningSpec
+from rnnapp.tasks import listening
+from rnnapp.tasks.listening import THRESHOLDS, Clips, Hearing, Truth, choose_threshold, compose, match
+
+from .conftest import PITCHES, RATE, SECONDS, clip
+from .test_losses_metrics import size_of
+
+COMMANDS = ("high", "low")
+LABELS = ["_silence_", "_unknown_", *COMMANDS]
+
+
+@pytest.fixture
+def copied(evaluated: Run, tmp_path: Path) -> Path:
+    """A copy of the evaluated run."""
+    return shutil.copytree(evaluated.folder, tmp_path / "run")
+
+
+def some_clips() -> Clips:
+    """Two clips of each label, of two lengths."""
+    generator = np.random.default_rng(0)
+    targets = np.repeat(np.arange(4), 2)
+    lengths = np.where(np.arange(8) % 2, 2400, 1600)
+    waveforms = np.stack([clip(LABELS[t], generator) for t in targets])
+    waveforms[np.arange(2400) >= lengths[:, None]] = 0
+    return Clips(waveforms, lengths, targets, LABELS, RATE)
+
+
+def test_figures_are_those_of_the_answers(evaluated: Run, tones: Path) -> None:
+    """`evaluate` and `predict` say the same of the same files."""
+    names = (tones / "testing_list.txt").read_text().split()
+    answers = predict(evaluated.folder, [tones / name for name in names])
+    right = [answer["label"] == name.split("/")[0]
+             for answer, name in zip(answers, names, strict=True)]
+    figures = evaluated.metrics()["evaluation"]["test"]
+    assert figures["examples"] == len(names)
+    assert figures["accuracy"] == np.mean(right) > 0.9
+
+
+def test_an_evaluation_adds_to_the_run(finished: Run, evaluated: Run) -> None:
+    """What training wrote stays; pictures are drawn; the detector goes on to the export."""
+    before, after = finished.metrics(), evaluated.metrics()
+    assert after["training"] == before["training"]
+    assert set(after) - set(before) == {"evaluation", "detector", "listening"}
+    for name in ("confusion_test.png", "listening_test.png"):
+        assert min(size_of(evaluated.folder / name)) > 300
+
+
+def test_other_data_is_all_test(copied: Path, tones: Path) -> None:
+    """Recordings from elsewhere are judged whole, under their own name, with the threshold kept."""
+    before = Run.open(copied).metrics()
+    figures = evaluate(copied, tones)
+    assert figures["examples"] == len(list(tones.glob("*/*.wav")))
+    assert "test_misses" not in figures
+    after = Run.open(copied).metrics()
+    assert after["evaluation"].pop(f"test of {tones}")["accuracy"] == figures["accuracy"]
+    assert after == before
+
+
+def test_other_splits_and_no_recording(copied: Path) -> None:
+    """A quick look at a split does not choose a threshold."""
+    values = json.loads((copied / "metrics.json").read_text())
+    del values["detector"], values["listening"]
+    (copied / "metrics.json").write_text(json.dumps(values))
+    figures = evaluate(copied, split="validation", listen=False)
+    assert figures["examples"] == 32
+    assert set(Run.open(copied).metrics()["evaluation"]) == {"test", "validation"}
+    assert "detector" not in Run.open(copied).metrics()
+
+
+def test_a_model_that_cannot_stream_is_evaluated_all_the_same(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its clips can be judged, if not its stream."""
+    from rnnapp.layers.streaming import NotCausalError, StepModel
+
+    def refuse(self: Any, model: Any, steps: int = 1) -> None:
+        raise NotCausalError("it reads backwards")
+
+    monkeypatch.setattr(StepModel, "__init__", refuse)
+    figures = evaluate(copied)
+    assert figures["accuracy"] > 0.9
+    assert "test_misses" not in figures
+
+
+def test_wrong_use_is_named(copied: Path, tmp_path: Path) -> None:
+    """A folder, a split and an unfinished run each get their own answer."""
+    with pytest.raises(ValueError, match="must be a run folder, as `rnnapp train` writes it"):
+        evaluate(tmp_path)
+    with pytest.raises(ValueError, match="`split` must be one of train, validation, test"):
+        evaluate(copied, split="tset")
+    (copied / "model.keras").unlink()
+    with pytest.raises(ValueError, match=f"Go on with: rnnapp train speech_commands --out {copied}"):
+        evaluate(copied)
+
+
+def test_the_threshold_comes_from_validation(evaluated: Run, tones: Path) -> None:
+    """Chosen on the test recording, it would promise what no user gets."""
+    pipeline = evaluated.load_pipeline().open(str(tones))
+    hearing = Hearing(evaluated.load_model(), Clips.of(pipeline, "validation"),
+                      evaluated.spec.evaluation, lambda done, total: None)
+    curve, limit = hearing.curve(), evaluated.spec.evaluation.false_accepts_per_hour
+    known = evaluated.metrics()
+    threshold = known["detector"]["threshold"]
+    assert threshold == choose_threshold(curve, limit)
+    assert hearing.at(threshold) == (known["listening"]["validation_false_accepts_per_hour"],
+                                     known["listening"]["validation_misses"])
+    assert known["listening"]["test_misses"] < 0.2  # tones are easy, but it has to hear them
+
+
+def test_a_recording_is_heard_as_its_clips_are(evaluated: Run) -> None:
+    """Every step's probabilities are those of the whole model on what came before."""
+    clips = some_clips()
+    samples, _ = compose(clips, 4.0, np.random.default_rng(0))
+    model = evaluated.load_model()
+    heard, step_seconds = listening._hear(
+        model, samples[None], RATE, lambda done, total: None)
+    for step in (1, 20, heard.shape[1]):
+        length = round(step * step_seconds * RATE)
+        logits = model.predict_on_batch([samples[None, :length], np.array([length])])
+        probabilities = np.exp(logits) / np.exp(logits).sum()
+        # Float32 over some hundred steps.
+        np.testing.assert_allclose(heard[:, step - 1], probabilities, rtol=0, atol=1e-5)
+
+
+@given(seconds=st.floats(1, 30), seed=st.integers(0, 1000))
+def test_a_recording_holds_what_it_says(seconds: float, seed: int) -> None:
+    """Each command stands where its truth says, alone, over the background."""
+    clips = some_clips()
+    samples, truths = compose(clips, seconds, np.random.default_rng(seed))
+    assert len(samples) == round(seconds * RATE)
+    assert {truth.label for truth in truths} <= set(COMMANDS)
+    ends = [0.0, *(truth.end for truth in truths)]
+    for truth, end in zip(truths, ends, strict=False):
+        assert end < truth.start < truth.end <= seconds
+        part = samples[round(truth.start * RATE) : round(truth.end * RATE)]
+        spectrum = np.abs(np.fft.rfft(part))
+        pitch = spectrum.argmax() * RATE / len(part)
+        assert pitch == pytest.approx(PITCHES[truth.label], abs=RATE / len(part))
+
+
+def test_a_long_recording_has_words_of_both_kinds() -> None:
+    """Misses need commands to be missed, false accepts something else to be taken for them."""
+    clips = some_clips()
+    samples, truths = compose(clips, 60.0, np.random.default_rng(0))
+    heard = np.lib.stride_tricks.sliding_window_view(np.abs(samples), 80).max(axis=1)[::80]
+    sounding = np.mean(heard > 0.09)
+    assert 10 < len(truths) < 30
+    assert sounding > 1.5 * sum(t.end - t.start for t in truths) / 60
+
+
+events = st.lists(st.tuples(st.sampled_from(COMMANDS), st.integers(0, 60)), max_size=8)
+
+
+@given(said=events, heard=events, tolerance=st.sampled_from([0.0, 0.5, 2.0]))
+def test_matching_counts_everything_once(
+    said: list[tuple[str, int]], heard: list[tuple[str, int]], tolerance: float
+) -> None:
+    """Every event is a find or a false accept, every command a find or a miss."""
+    truths = [Truth(label, float(t), t + 1.0) for label, t in sorted(said, key=lambda x: x[1])]
+    fired = [Event(label, float(t), 1.0) for label, t in sorted(heard, key=lambda x: x[1])]
+    wrong, missed = match(fired, truths, tolerance)
+    assert len(fired) - wrong == len(truths) - missed >= 0
+    for label in COMMANDS:
+        alone = match([e for e in fired if e.label == label],
+                      [t for t in truths if t.label == label], tolerance)
+        assert alone[0] <= wrong and alone[1] <= missed
+    assert match([Event(t.label, t.start + 0.5, 1.0) for t in truths], truths, tolerance)[0] == 0
+    late = [Event(t.label, t.end + tolerance + 0.25, 1.0) for t in truths[-1:]]
+    assert match(late, truths[-1:], tolerance) == (len(late), len(late))
+
+
+@given(false_accepts=st.lists(st.integers(0, 50), min_size=98, max_size=98),
+       misses=st.lists(st.integers(0, 20), min_size=98, max_size=98), limit=st.integers(0, 50))
+def test_the_chosen_threshold_keeps_to_the_limit(
+    false_accepts: list[int], misses: list[int], limit: int
+) -> None:
+    """Among the thresholds that let few enough through, none misses less."""
+    curve = np.stack([false_accepts, misses], axis=1)
+    assert len(curve) == len(THRESHOLDS)
+    threshold = choose_threshold(curve, limit)
+    allowed = curve[:, 0] <= limit
+    chosen = THRESHOLDS == threshold
+    assert chosen.sum() == 1
+    if allowed.any():
+        assert allowed[chosen].all() and curve[chosen, 1] == curve[allowed, 1].min()
+    else:
+        assert threshold == THRESHOLDS.max()
+
+
+def test_figures_are_rates(evaluated: Run) -> None:
+    """A recording twice as long with the same mistakes has half as many an hour."""
+    hearing = Hearing.__new__(Hearing)
+    hearing.clips, hearing.step_seconds, hearing.refractory = some_clips(), 0.1, 1
+    quiet, loud = np.zeros((30, 4)), np.zeros((30, 4))
+    loud[5:10, 2] = 1.0
+    hearing.smoothed, hearing.truths = [quiet, loud], [[Truth("low", 0, 1)], []]
+    for minutes in (1.0, 2.0):
+        hearing.spec = dataclasses.replace(ListeningSpec(), minutes=minutes)
+        assert hearing.at(0.5) == (60 / minutes, 1.0)
