@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnapp.device import Stepper, load
+from rnnapp.device import Model, Stepper, load
 
 SECONDS, SAMPLE_RATE = 10, 16_000
 
@@ -34,11 +34,23 @@ def measure(paths: list[Path]) -> None:
                 last[i] = stepper(samples=noise[:, place : place + size])
                 times[i].append(time.perf_counter() - begun)
     base = np.median(times[0])
-    print(f"{'file':32} {'kB':>7} {'ms a step':>9} {'median µs':>9} {'p99 µs':>7} {'ratio':>6}")
-    for path, size, spent in zip(paths, sizes, times, strict=True):
+    print(f"{'file':32} {'kB':>7} {'ms a step':>9} {'median µs':>9} {'p99 µs':>7} {'ratio':>6} "
+          f"{'stream-whole':>12}")
+    for path, model, size, spent in zip(paths, models, sizes, times, strict=True):
         median, p99 = 1e6 * np.median(spent), 1e6 * np.quantile(spent, 0.99)
         print(f"{path.name:32} {path.stat().st_size / 1000:7.1f} {1000 * size / SAMPLE_RATE:9.0f} "
-              f"{median:9.1f} {p99:7.1f} {np.median(spent) / base:6.2f}")
+              f"{median:9.1f} {p99:7.1f} {np.median(spent) / base:6.2f} {difference(model, noise):12.1e}")
+
+
+def difference(model: Model, noise: np.ndarray) -> float:
+    """Largest difference of a logit between the clip heard at once and heard step by step."""
+    (whole,) = model.inputs("predict").values()
+    clip = noise[:, : whole.shape[1]]
+    stepper = Stepper(model)
+    size = stepper.inputs["samples"].shape[1]
+    for start in range(0, clip.shape[1], size):
+        streamed = stepper(samples=clip[:, start : start + size])["logits"]
+    return float(np.abs(streamed - model.run("predict", waveform=clip)["logits"]).max())
 
 
 if __name__ == "__main__":

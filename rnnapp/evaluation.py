@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 from rnnapp import progress
+from rnnapp.layers.streaming import streams
 from rnnapp.runs import Run, data_home, write_json
 from rnnapp.tasks import Evaluation
 
@@ -43,13 +46,13 @@ def evaluate(
         pipeline = _open(run, data)
     where = split if data is None else "test"
     targets, logits = _answers(model, pipeline, where, run.spec.train.batch_size)
-    evaluation = Evaluation(model, pipeline, where, targets, logits)
+    name = split if data is None else re.sub(r"\W+", "_", Path(data).name or "data")
+    evaluation = Evaluation(model, pipeline, name, targets, logits)
     figures = {"data": os.fspath(data or run.spec.data or "default"), **run.task.score(evaluation)}
-    name = where if data is None else f"{where} of {os.fspath(data)}"
     known = run.metrics()
     known.setdefault("evaluation", {})[name] = figures
     pictures = run.task.plot(evaluation, run.folder)
-    if listen and data is None and not run.spec.model.bidirectional:
+    if listen and data is None and streams(model):
         with progress.bar("Listening") as report:
             known |= run.task.listen(model, pipeline, run.spec.evaluation, run.folder, report)
         figures = {**figures, **known["listening"]}

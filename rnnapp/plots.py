@@ -86,7 +86,7 @@ def detection_curve(
     """Draws misses against false accepts an hour, with the chosen working point.
 
     Args:
-        false_accepts: False accepts an hour, a number for each threshold.
+        false_accepts: False accepts an hour, a number for each threshold, the lowest first.
         misses: Share of commands missed, likewise.
         chosen: The point (false accepts an hour, share missed) at the chosen threshold.
         picture: The PNG file to write.
@@ -96,10 +96,13 @@ def detection_curve(
     """
     figure = _figure(5.5, 4)
     axes = figure.subplots()
-    axes.step(false_accepts, 100 * misses, where="post")
+    # Below the threshold that misses least, wrong events only drown right ones.
+    useful = slice(int(np.argmin(misses)), None)
+    axes.step(false_accepts[useful], 100 * misses[useful], where="post")
     axes.plot(chosen[0], 100 * chosen[1], "o", label="threshold chosen on validation")
     axes.set(xlabel="false accepts an hour", ylabel="misses (%)", ylim=(0, 100))
     axes.set_xscale("symlog", linthresh=1)
+    axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(picture, dpi=120)

@@ -222,7 +222,7 @@ class ListeningSpec:
     """
 
     minutes: float = 30.0
-    false_accepts_per_hour: float = 10.0
+    false_accepts_per_hour: float = 30.0
     smoothing_ms: float = 200.0
     refractory_ms: float = 750.0
     tolerance_ms: float = 500.0

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from rnnapp import checkpoints, plots, progress
 from rnnapp.checkpoints import Progress
@@ -114,7 +113,7 @@ def compiled(run: Run, pipeline: Any) -> keras.Model:
     spec: RunSpec = run.spec
     keras.utils.set_random_seed(spec.train.seed)
     model = run.task.build(spec.model, pipeline)
-    steps = steps_per_epoch(pipeline, spec.train)
+    steps = pipeline.num_batches("train", spec.train.batch_size)
     model.compile(
         optimizer=optimizer(spec.train, steps * spec.train.epochs),
         loss=run.task.loss(spec.train),
@@ -123,12 +122,6 @@ def compiled(run: Run, pipeline: Any) -> keras.Model:
         steps_per_execution=spec.train.steps_per_execution,
     )
     return model
-
-
-def steps_per_epoch(pipeline: Any, spec: TrainSpec) -> int:
-    """Batches in an epoch; an estimate where buckets of lengths leave some of them short."""
-    cardinality = int(_training_data(pipeline, spec, 0).cardinality())
-    return cardinality if cardinality > 0 else math.ceil(pipeline.splits["train"] / spec.batch_size)
 
 
 def optimizer(spec: TrainSpec, total_steps: int) -> keras.optimizers.Optimizer:
@@ -155,23 +148,19 @@ def optimizer(spec: TrainSpec, total_steps: int) -> keras.optimizers.Optimizer:
     return adamw
 
 
-def _training_data(pipeline: Any, spec: TrainSpec, epoch: tf.Variable | int) -> tf.data.Dataset:
-    return pipeline.dataset(
-        "train", spec.batch_size, training=True, seed=spec.seed, epoch=epoch
-    )
-
-
 def _fit(run: Run, pipeline: Any, model: keras.Model) -> None:
     """Runs the epochs that are left, and leaves the best model in the run folder."""
     spec, folder = run.spec.train, run.folder
     last = folder / "checkpoints" / "last.npz"
     state = checkpoints.load(last, model) if last.exists() else Progress()
-    with tf.device("CPU"):  # where tf.data reads it
-        epoch = tf.Variable(state.epoch, dtype=tf.int64, trainable=False)
-    keeper = _Keeper(run, state, epoch)
+    keeper = _Keeper(run, state)
     if not keeper.finished:
+        # One endless iteration over all epochs: a new one for each would build its graph anew.
+        batches = pipeline.dataset(
+            "train", spec.batch_size, training=True, seed=spec.seed, epoch=state.epoch, repeat=True)
         model.fit(
-            _training_data(pipeline, spec, epoch),
+            batches,
+            steps_per_epoch=pipeline.num_batches("train", spec.batch_size),
             validation_data=pipeline.dataset("validation", spec.batch_size),
             initial_epoch=state.epoch,
             epochs=spec.epochs,
@@ -208,9 +197,9 @@ def _replay(pipeline: Any) -> Replay:
 class _Keeper(keras.callbacks.Callback):
     """Counts epochs, keeps the best weights and a checkpoint, writes the history, stops early."""
 
-    def __init__(self, run: Run, state: Progress, epoch: tf.Variable) -> None:
+    def __init__(self, run: Run, state: Progress) -> None:
         super().__init__()
-        self.run, self.state, self.epoch = run, state, epoch
+        self.run, self.state = run, state
         self.monitor, mode = run.task.objective
         self.sign = 1 if mode == "max" else -1
         self.best_weights = run.folder / "checkpoints" / "best.weights.h5"
@@ -226,8 +215,7 @@ class _Keeper(keras.callbacks.Callback):
         return state.epoch >= spec.epochs or (0 < spec.patience <= waited and state.epoch > 0)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Lets the data shuffle and augment as this epoch does."""
-        self.epoch.assign(epoch)
+        """Shows progress."""
         self.bar = progress.bar(f"Epoch {epoch + 1}/{self.params['epochs']}")
         self.report = self.bar.__enter__()
 

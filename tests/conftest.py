@@ -32,6 +32,8 @@ TINY = (
     "num_mel_bins=12",
     "time_masks=1",
     "time_mask_ms=30",
+    "frequency_masks=1",
+    "frequency_mask_bins=2",
     "units=12",
     "num_layers=1",
     "recurrent_dropout=0.1",
@@ -47,12 +49,14 @@ TINY = (
 
 
 def clip(label: str, generator: np.random.Generator) -> np.ndarray:
-    """A tone of the label's pitch, or soft noise for `_silence_`, float32 (samples,)."""
+    """Soft noise, and a tone of the label's pitch after its first third: float32 (samples,)."""
     size = round(SECONDS * RATE)
-    if label not in PITCHES:
-        return (0.003 * generator.standard_normal(size)).astype(np.float32)
-    phase = 2 * np.pi * (PITCHES[label] * np.arange(size) / RATE + generator.random())
-    return (generator.uniform(0.1, 0.5) * np.sin(phase)).astype(np.float32)
+    samples = 0.003 * generator.standard_normal(size)
+    if label in PITCHES:
+        phase = 2 * np.pi * (PITCHES[label] * np.arange(size) / RATE + generator.random())
+        loudness = generator.uniform(0.1, 0.5) * (np.arange(size) > size // 3)
+        samples += loudness * np.sin(phase)
+    return samples.astype(np.float32)
 
 
 def write_tones(folder: Path) -> Path:

@@ -162,7 +162,7 @@ def test_a_long_recording_has_words_of_both_kinds() -> None:
     heard = np.lib.stride_tricks.sliding_window_view(np.abs(samples), 80).max(axis=1)[::80]
     sounding = np.mean(heard > 0.09)
     assert 10 < len(truths) < 30
-    assert sounding > 1.5 * sum(t.end - t.start for t in truths) / 60
+    assert sounding > sum(t.end - t.start for t in truths) / 60  # more than the commands alone
 
 
 events = st.lists(st.tuples(st.sampled_from(COMMANDS), st.integers(0, 60)), max_size=8)

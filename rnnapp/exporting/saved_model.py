@@ -34,7 +34,8 @@ def save(
         The names of the signatures.
     """
     holder = tf.Module()
-    holder.model, holder.stepper = model, stepper
+    # The variables themselves: C++ loaders restore none that hang on a Keras model alone.
+    holder.weights = [weight.value for weight in model.weights]
     spec = signatures.sequence_spec(model, None, None)
     lengths = tf.TensorSpec((None,), tf.int32, name=LENGTHS)
     functions: dict[str, tuple[Callable[..., Any], dict[str, tf.TensorSpec]]] = {

@@ -83,14 +83,14 @@ def _work(job: dict[str, Any]) -> None:
 
     model = keras.models.load_model(job["model"], compile=False)
     holder = tf.Module()
-    holder.model = model
+    holder.weights = [weight.value for weight in model.weights]  # no file has them otherwise
     spec = signatures.sequence_spec(model, 1, job["time"])
     predict = tf.function(signatures.renamed(signatures.whole(model), [spec.name]), autograph=False)
     traced = {"predict": predict.get_concrete_function(**{spec.name: spec})}
     if job["streams"]:
-        holder.stepper = StepModel(model)
-        specs = signatures.step_specs(holder.stepper, 1)
-        step = signatures.renamed(signatures.step(holder.stepper), [next(iter(specs))])
+        stepper = StepModel(model)
+        specs = signatures.step_specs(stepper, 1)
+        step = signatures.renamed(signatures.step(stepper), [next(iter(specs))])
         traced["step"] = tf.function(step, autograph=False).get_concrete_function(**specs)
     with tempfile.TemporaryDirectory() as saved:
         tf.saved_model.save(holder, saved, signatures=traced)

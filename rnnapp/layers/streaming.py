@@ -88,6 +88,15 @@ class StepModel(tf.Module):
         return outputs, new_states
 
 
+def streams(model: keras.Model) -> bool:
+    """Whether a model can be run a step at a time."""
+    try:
+        StepModel(model)
+    except NotCausalError:
+        return False
+    return True
+
+
 def _layers(model: keras.Model) -> list[keras.layers.Layer]:
     return [op for op in model.operations if isinstance(op, keras.layers.Layer)]
 

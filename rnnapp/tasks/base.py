@@ -45,14 +45,14 @@ class Evaluation:
     Args:
         model: The model.
         pipeline: The fitted pipeline.
-        split: "train", "validation" or "test".
+        name: "train", "validation" or "test", or the name of other data; part of pictures' names.
         targets: Labels, int32 (examples,).
         logits: The model's outputs, float32 (examples, classes).
     """
 
     model: keras.Model
     pipeline: Any
-    split: str
+    name: str
     targets: np.ndarray
     logits: np.ndarray
 

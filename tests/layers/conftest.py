@@ -21,7 +21,7 @@ def shuffled(model: keras.Model, seed: int = 0) -> keras.Model:
     generator = np.random.default_rng(seed)
     for weight in model.weights:
         positive = "variance" in weight.path or "gamma" in weight.path
-        low, high = (0.5, 1.5) if positive else (-0.7, 0.7)
+        low, high = (0.5, 1.5) if positive else (-0.5, 0.5)
         weight.assign(generator.uniform(low, high, weight.shape))
     return model
 

@@ -167,31 +167,45 @@ def test_piper_lists_the_voices_of_a_folder(
     assert engine.voices("de") == ["de_de-eva"]
 
 
-def test_kokoro_blends_voices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A blend is the mean of two styles, and speaks the language of the first."""
+@pytest.fixture
+def kokoro_voices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> kokoro.Kokoro:
+    """An engine with three voices, whose styles are all zeros, ones and twos."""
     for value, name in enumerate(("af_one", "bm_two", "jf_three")):
-        np.full((5, 256), value, np.float32).tofile(tmp_path / f"{name}.bin")
+        np.full((40, 256), value, np.float32).tofile(tmp_path / f"{name}.bin")
+    monkeypatch.setenv(kokoro.FOLDERS, str(tmp_path))
+    for cached in ("_styles", "_style"):
+        monkeypatch.setattr(kokoro, cached, getattr(kokoro, cached).__wrapped__)
+    return kokoro.Kokoro()
+
+
+def test_kokoro_blends_voices(kokoro_voices: kokoro.Kokoro) -> None:
+    """Any voice may join one that speaks the language, which comes first."""
+    assert kokoro_voices.voices("en-us") == [
+        "af_one", "bm_two", "af_one+bm_two", "af_one+jf_three", "bm_two+jf_three"]
+    assert kokoro_voices.voices("es") == []
+
+
+def test_kokoro_cuts_the_word_out(
+    kokoro_voices: kokoro.Kokoro, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The word is taken without what is said after it, in the mean style of the blend."""
     heard = {}
 
-    def run(_: None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        heard.update(inputs)
-        return [np.ones((1, 10), np.float32)]
+    def run(tokens: list[int], style: np.ndarray, speed: float) -> tuple[np.ndarray, np.ndarray]:
+        heard.update(tokens=tokens, style=style, speed=speed)
+        # Ten frames of a hundred samples a token; each sample tells which frame it is from.
+        durations = np.full(len(tokens) + 2, 10.0)
+        return np.repeat(np.arange(durations.sum()), 100), durations
 
-    names = [SimpleNamespace(name=name) for name in ("tokens", "style", "speed")]
-    monkeypatch.setenv(kokoro.FOLDERS, str(tmp_path))
-    monkeypatch.setattr(kokoro, "_styles", kokoro._styles.__wrapped__)
-    monkeypatch.setattr(kokoro, "_style", kokoro._style.__wrapped__)
-    monkeypatch.setattr(
-        kokoro, "_session", lambda: SimpleNamespace(get_inputs=lambda: names, run=run))
+    monkeypatch.setattr(kokoro, "_run", run)
     monkeypatch.setattr(kokoro, "_tokenizer", lambda: SimpleNamespace(
-        phonemize=lambda text, language: language, tokenize=lambda said: [len(said)]))
-    engine = kokoro.Kokoro()
-    assert engine.voices("en-us") == [
-        "af_one", "bm_two", "af_one+bm_two", "af_one+jf_three", "bm_two+jf_three"]
-    samples, sample_rate = engine.synthesize("yes", "bm_two+jf_three", 175, 50)
-    assert samples.shape == (10,) and sample_rate == 24000
-    assert (heard["style"] == 1.5).all() and heard["style"].shape == (1, 256)
-    assert heard["tokens"].tolist() == [[0, len("en-gb"), 0]] and heard["speed"] == [1]
+        phonemize=lambda text, language: f"{text} {language}", tokenize=list))
+    samples, sample_rate = kokoro_voices.synthesize("ja", "bm_two+jf_three", 175, 50)
+    assert "".join(heard["tokens"]) == "ja en-gb." + kokoro._AFTER
+    assert (heard["style"] == 1.5).all() and heard["style"].shape == (256,)
+    assert heard["speed"] == 1 and sample_rate == 24000
+    # Token 0 is the pad, 1 to 8 are the word, 9 is the pause; 25 ms are 6 of these frames.
+    assert samples[0] == 10 - 6 and samples[-1] == 9 * 10 - 1
 
 
 def test_kokoro_reads_an_archive_of_voices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,51 @@
+"""Runs with untrained models, of which exports can be made as of any other."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines.audio import AudioPipeline
+from rnnapp import TASKS, Run
+from rnnapp.exporting import tflite
+from rnnapp.replay import Replay
+
+from ..conftest import RATE, SECONDS
+from ..layers.conftest import shuffled
+
+LABELS = ("_silence_", "yes", "größer")
+
+
+def untrained(folder: Path, *assignments: str) -> Run:
+    """A run folder as training leaves it, with drawn weights and sequences of noise."""
+    task = TASKS["speech_commands"]
+    spec = task.spec("nothing", (
+        f"sample_rate={RATE}", f"clip_seconds={SECONDS}", "num_mel_bins=8", "frequency_masks=0",
+        "units=8", "num_layers=1", "num_heads=2", *assignments))
+    run = Run(folder, spec)
+    pipeline = AudioPipeline(spec.pipeline)
+    pipeline.labels = LABELS
+    pipeline.save(folder / "pipeline")
+    run.write_spec()
+    shuffled(task.build(spec.model, pipeline)).save(run.model_path)
+    size = round(RATE * SECONDS)
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (12, size)).astype(np.float32)
+    Replay(noise, np.full(12, size, np.int32), np.arange(12, dtype=np.int32) % 3).save(
+        folder / "replay.npz")
+    return run
+
+
+@pytest.fixture
+def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Converts in this process, which spares importing TensorFlow once more."""
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess:
+        tflite._work(json.loads(command[-1]))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(tflite.subprocess, "run", run)

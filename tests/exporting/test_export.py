@@ -1,0 +1,126 @@
+"""An export is there whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rnnapp import FORMATS, Run, export, verify
+from rnnapp.exporting import export as exporting
+from rnnapp.exporting.formats import Source
+
+from .conftest import untrained
+
+
+def refuse(source: Source, folder: Path, names: list[str]) -> None:
+    """A writer that fails half-way."""
+    (folder / "serving").mkdir()
+    raise OSError(28, "No space left on device")
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SavedModels cannot be written."""
+    broken = dataclasses.replace(FORMATS["saved_model"], write=refuse)
+    monkeypatch.setitem(FORMATS, "saved_model", broken)
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Every file below a folder."""
+    return {path.relative_to(folder): path.read_bytes()
+            for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_failure_leaves_nothing(finished: Run, tmp_path: Path) -> None:
+    """Neither half an export nor the scratch folder, into which it would have grown."""
+    with pytest.raises(OSError, match="No space left"):
+        export(finished, tmp_path / "export", formats=["saved_model"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_failure_spares_the_export_before(
+    finished: Run, exported: Path, tmp_path: Path
+) -> None:
+    """Whoever serves from that folder goes on serving."""
+    folder = shutil.copytree(exported, tmp_path / "export")
+    before = contents(folder)
+    with pytest.raises(OSError, match="No space left"):
+        export(finished, folder, formats=["saved_model"], overwrite=True)
+    assert [folder] == list(tmp_path.iterdir())
+    assert contents(folder) == before
+
+
+def test_a_failure_of_the_last_rename_spares_the_export_before(
+    finished: Run, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the two renames, the old export has left its place."""
+    folder = shutil.copytree(exported, tmp_path / "export")
+    before, rename = contents(folder), Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if target == folder and not list(self.iterdir()):  # the new export, which is empty here
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(exporting, "_write", lambda run, new, names: new.mkdir())
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        export(finished, folder, overwrite=True)
+    assert contents(folder) == before
+
+
+def test_an_export_is_replaced_when_asked(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by accident; and nothing of the old one stays."""
+    run, folder = untrained(tmp_path / "run"), shutil.copytree(exported, tmp_path / "export")
+    with pytest.raises(ValueError, match="export must not exist yet. Replace it by --overwrite"):
+        export(run, folder)
+    assert export(run, folder, formats=["saved_model"], overwrite=True) == folder
+    assert not (folder / "device").exists()
+    assert exporting.read_manifest(folder)["formats"] == ["saved_model"]
+    assert verify(folder)["passed"]
+
+
+def test_only_an_export_is_replaced(finished: Run, tmp_path: Path) -> None:
+    """`--out ~ --overwrite` must not take a home for an export."""
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match=r"must be an export folder.*without manifest\.json"):
+        export(finished, tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_wrong_use_is_named(finished: Run, copied: Path, tmp_path: Path) -> None:
+    """Names of formats, folders without a run or an export, and runs without a model."""
+    valid = ", ".join(FORMATS)
+    with pytest.raises(ValueError, match=f"no format 'tflite'. Valid names: all, {valid}"):
+        export(finished, tmp_path / "export", formats=["tflite"])
+    with pytest.raises(ValueError, match="must be a run folder"):
+        export(tmp_path, tmp_path / "export")
+    with pytest.raises(ValueError, match="must be an export folder"):
+        verify(tmp_path)
+    (copied / "model.keras").unlink()
+    with pytest.raises(ValueError, match="rnnapp train speech_commands --out .*--resume"):
+        export(copied, tmp_path / "export")
+    assert not (tmp_path / "export").exists()
+
+
+@pytest.fixture
+def copied(finished: Run, tmp_path: Path) -> Path:
+    """A copy of the finished run."""
+    return shutil.copytree(finished.folder, tmp_path / "run")
+
+
+def test_a_name_is_taken_from_the_run(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`rnnapp export runs/mine` writes `exported/mine`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(exporting, "_write", lambda run, new, names: new.mkdir())
+    assert export(finished) == Path("exported") / finished.folder.name
+    assert (tmp_path / "exported" / finished.folder.name).is_dir()

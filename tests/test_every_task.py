@@ -1,0 +1,142 @@
+"""Whatever joins `TASKS` or `FORMATS` works from its data to its certificate."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rnnapp import FORMATS, TASKS, Run, predict, verify
+from rnnapp.exporting.export import MODEL, REPLAY, read_manifest
+
+# For each task: the fixtures of a data folder with held-out files, a finished and evaluated run,
+# and its export in all formats. A task that joins brings its own.
+FIXTURES = {"speech_commands": ("tones", "evaluated", "exported")}
+
+
+@pytest.fixture(params=TASKS)
+def data(request: pytest.FixtureRequest) -> Path:
+    """The task's tiny data."""
+    assert request.param in FIXTURES, f"give `{request.param}` tiny data and a run in conftest.py"
+    return request.getfixturevalue(FIXTURES[request.param][0])
+
+
+@pytest.fixture(params=TASKS)
+def run(request: pytest.FixtureRequest) -> Run:
+    """The task's finished run."""
+    return request.getfixturevalue(FIXTURES[request.param][1])
+
+
+@pytest.fixture(params=TASKS)
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A copy of the task's export."""
+    exported = request.getfixturevalue(FIXTURES[request.param][2])
+    return shutil.copytree(exported, tmp_path / "export")
+
+
+def test_batches_are_what_the_pipeline_declares(run: Run, data: Path) -> None:
+    """A task's model is built from the declaration, and fed with the batches."""
+    pipeline = run.load_pipeline().open(str(data))
+    dataset = pipeline.dataset("validation", 5)
+    (inputs, targets), model = next(iter(dataset)), run.load_model()
+    for declared, spec in zip(
+            tf.nest.flatten(pipeline.element_spec), tf.nest.flatten(dataset.element_spec),
+            strict=True):
+        assert declared.is_compatible_with(spec)
+    assert [x.name for x in model.inputs] == list(inputs)
+    logits = model(inputs)
+    assert np.isfinite(run.task.loss(run.spec.train)(targets, logits))
+
+
+def test_a_loaded_pipeline_encodes_as_the_fitted_one_did(run: Run, data: Path) -> None:
+    """What a model hears in service is what it heard in validation."""
+    pipeline = run.load_pipeline().open(str(data))
+    (inputs, _), = pipeline.dataset("test", 10_000).as_numpy_iterator()
+    files = [held.path for held in pipeline.clips if held.split == "test"]
+    for name, encoded in run.load_pipeline().encode(*files).items():
+        np.testing.assert_array_equal(encoded, inputs[name])
+
+
+def test_answers_are_for_people(run: Run, data: Path) -> None:
+    """Labels in order of probability, which sum to one."""
+    files = held_out(run, data)[:3]
+    for path, answer in zip(files, predict(run.folder, files), strict=True):
+        assert answer["input"] == str(path)
+        shares = list(answer["probabilities"].values())
+        assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(1, abs=1e-5)
+        assert answer["label"] == next(iter(answer["probabilities"]))
+
+
+def held_out(run: Run, data: Path) -> list[str]:
+    """Files of the task's test split."""
+    pipeline = run.load_pipeline().open(str(data))
+    return [held.path for held in pipeline.clips if held.split == "test"]
+
+
+def test_an_export_answers_like_its_run(run: Run, data: Path, folder: Path) -> None:
+    """The device runner decodes, pads and names labels by itself."""
+    files = held_out(run, data)[::7]
+    for ours, theirs in zip(predict(run.folder, files), predict(folder, files), strict=True):
+        assert theirs["label"] == ours["label"]
+        for label, share in ours["probabilities"].items():
+            # the bound of the certificate
+            assert theirs["probabilities"][label] == pytest.approx(share, abs=1e-5)
+
+
+def test_an_export_is_whole_and_verified(run: Run, folder: Path) -> None:
+    """Every format, in every runtime, by every signature; and again at any later time."""
+    manifest = read_manifest(folder)
+    assert manifest["formats"] == list(FORMATS)
+    assert all((folder / form.path).exists() for form in FORMATS.values())
+    listed = {folder / name for name in manifest["files"]}
+    there = {path for path in folder.rglob("*") if path.is_file()}
+    assert there - listed == {folder / "manifest.json", folder / "MODEL_CARD.md"}
+    assert manifest["metrics"] == run.metrics()
+    again = verify(folder)
+    assert again["passed"] and not again["changed"] and not again["not_run"]
+    replayed = {(c["format"], c["runtime"]) for c in again["checks"]}
+    assert replayed == {(n, r) for n, form in FORMATS.items() for r in form.runtimes}
+    first = json.loads((folder / "certificate.json").read_text())["checks"]
+    assert [facts(c) for c in again["checks"]] == [facts(c) for c in first]
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert run.task.name in card and all(c["signature"] in card for c in first)
+
+
+def facts(check: dict[str, Any]) -> dict[str, Any]:
+    """A check without its times."""
+    return {key: value for key, value in check.items() if key != "median_us"}
+
+
+@pytest.mark.parametrize("name", [MODEL, REPLAY, *(form.path for form in FORMATS.values())])
+def test_a_flipped_byte_is_found(folder: Path, name: str) -> None:
+    """A damaged copy must not pass for the file that was proved; nor crash who looks at it."""
+    path = folder / name
+    for file in [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]:
+        content = file.read_bytes()
+        middle = len(content) // 2
+        file.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+        assert verify(folder) == {"passed": False, "checks": [], "not_run": [],
+                                  "changed": [file.relative_to(folder).as_posix()]}
+        file.write_bytes(content)
+
+
+def test_another_model_does_not_agree(run: Run, folder: Path) -> None:
+    """Even with its hash in the manifest, a file must answer like the model."""
+    path, head = folder / "device" / "float.tflite", run.load_model().layers[-1]
+    weights = head.kernel.numpy().T  # as TFLite stores them
+    content = path.read_bytes()
+    assert content.count(weights.tobytes()) == 1
+    path.write_bytes(content.replace(weights.tobytes(), (1.01 * weights).tobytes()))
+    manifest = read_manifest(folder)
+    manifest["files"]["device/float.tflite"]["sha256"] = hashlib.sha256(
+        path.read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    again = verify(folder)
+    assert not again["passed"] and not again["changed"]
+    assert {c["format"] for c in again["checks"] if not c["passed"]} == {"tflite_float"}
