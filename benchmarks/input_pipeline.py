@@ -1,8 +1,8 @@
 """What the audio pipeline costs: each augmentation's time, and the share of a step spent waiting.
 
-    python benchmarks/input_pipeline.py                        one second of noise as clips
-    python benchmarks/input_pipeline.py --data DIR --noise DIR --rooms DIR
-    python benchmarks/input_pipeline.py --step-ms 100          a step that leaves the CPU alone
+python benchmarks/input_pipeline.py                        one second of noise as clips
+python benchmarks/input_pipeline.py --data DIR --noise DIR --rooms DIR
+python benchmarks/input_pipeline.py --step-ms 100          a step that leaves the CPU alone
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def main() -> None:
     parser.add_argument("--step-ms", type=float, help="a step that only sleeps; else a GRU trains")
     parser.add_argument("--units", type=int, default=64, help="of the GRU")
     arguments = parser.parse_args()
-    spec = AudioSpec(noise=arguments.noise, rooms=arguments.rooms,
-                     split_salt=arguments.split_salt)
+    spec = AudioSpec(noise=arguments.noise, rooms=arguments.rooms, split_salt=arguments.split_salt)
     with tempfile.TemporaryDirectory() as folder:
         data = arguments.data or make_clips(Path(folder))
         begun = time.perf_counter()
         pipeline = AudioPipeline(spec).fit(data)
-        print(f"{sum(pipeline.splits.values())} clips decoded in "
-              f"{time.perf_counter() - begun:.1f} s")
+        print(
+            f"{sum(pipeline.splits.values())} clips decoded in {time.perf_counter() - begun:.1f} s"
+        )
     print_costs(pipeline, arguments.batch_size)
     print_waiting(pipeline, arguments)
 
@@ -59,8 +59,11 @@ def make_clips(folder: Path, clips: int = 4000) -> str:
 def print_costs(pipeline: AudioPipeline, batch_size: int, repeats: int = 50) -> None:
     """CPU time of each augmentation on one batch, summed over all threads."""
     inputs, _ = next(iter(pipeline.dataset("train", batch_size)))
-    shares = {name: share for name, share in vars(pipeline.spec.augmentation).items()
-              if name.endswith("_probability")}
+    shares = {
+        name: share
+        for name, share in vars(pipeline.spec.augmentation).items()
+        if name.endswith("_probability")
+    }
     print(f"\nCPU time for {inputs['waveform'].shape[0]} clips, in ms")
     none = dataclasses.replace(pipeline.spec.augmentation, **dict.fromkeys(shares, 0.0))
     base = cost(pipeline, inputs, none, repeats)
@@ -94,20 +97,26 @@ def print_waiting(pipeline: AudioPipeline, arguments: argparse.Namespace) -> Non
     """The share of a training step in which nothing happens but waiting for its batch."""
     train = pipeline.dataset("train", arguments.batch_size, training=True, repeat=True)
     sleep = arguments.step_ms
-    step = (lambda inputs, labels: time.sleep(sleep / 1000)) if sleep else gru_step(
-        arguments.units, pipeline.num_classes)
+    step = (
+        (lambda inputs, labels: time.sleep(sleep / 1000))
+        if sleep
+        else gru_step(arguments.units, pipeline.num_classes)
+    )
     step(*next(iter(train)))
     first, waited, worked = measure(train, step, arguments.steps)
     what = f"a sleep of {sleep:g} ms" if sleep else f"a GRU of {arguments.units} units"
-    print(f"\nA step of {what}, batch {arguments.batch_size}: {worked:.1f} ms. "
-          f"Waiting for data: {waited:.2f} ms, {waited / (waited + worked):.1%} of the step; "
-          f"{first:.0f} ms once, for the first batch")
+    print(
+        f"\nA step of {what}, batch {arguments.batch_size}: {worked:.1f} ms. "
+        f"Waiting for data: {waited:.2f} ms, {waited / (waited + worked):.1%} of the step; "
+        f"{first:.0f} ms once, for the first batch"
+    )
 
 
 def gru_step(units: int, num_classes: int) -> Callable[..., tf.Tensor]:
     """One training step of a small recurrent model on frames of 10 ms."""
-    model = keras.Sequential([
-        keras.layers.Reshape((-1, 160)), keras.layers.GRU(units), keras.layers.Dense(num_classes)])
+    model = keras.Sequential(
+        [keras.layers.Reshape((-1, 160)), keras.layers.GRU(units), keras.layers.Dense(num_classes)]
+    )
     optimizer = keras.optimizers.AdamW()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.build((None, 16000))

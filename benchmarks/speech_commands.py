@@ -4,9 +4,9 @@
     python benchmarks/speech_commands.py synthetic  --real DATA --noise NOISE --rooms ROOMS
     python benchmarks/speech_commands.py mixed      --real DATA --noise NOISE --rooms ROOMS
 
-DATA is a folder of real recordings in the Speech Commands layout. `quickstart` and `synthetic` never
-hear it in training; `mixed` splits it by speaker and hears the training speakers. Each prints the
-seconds of training and the accuracy on the real clips (of the test speakers, in `mixed`).
+DATA is a folder of real recordings in the Speech Commands layout. `quickstart` and `synthetic`
+never hear it in training; `mixed` splits it by speaker and hears the training speakers. Each prints
+the seconds of training and the accuracy on the real clips (of the test speakers, in `mixed`).
 """
 
 from __future__ import annotations
@@ -41,30 +41,35 @@ def mixed(options: argparse.Namespace) -> None:
     rnnapp.synthesize(WORDS, voices, clips_per_word=options.clips)
     settings = [*_settings(options), "split_salt=rnnapp"]
     run = rnnapp.train(
-        "speech_commands", f"{options.real},{voices}", options.out / "run", settings=settings)
+        "speech_commands", f"{options.real},{voices}", options.out / "run", settings=settings
+    )
     pipeline = run.load_pipeline().open(str(options.real))
     _report(run, None, pipeline)
 
 
 def _settings(options: argparse.Namespace) -> list[str]:
     preset = rnnapp.TASKS["speech_commands"].presets["crnn"]
-    folders = [f"{name}={getattr(options, name)}" for name in ("noise", "rooms")
-               if getattr(options, name)]
+    folders = [
+        f"{name}={getattr(options, name)}" for name in ("noise", "rooms") if getattr(options, name)
+    ]
     return [*preset, *folders, *(options.set or [])]
 
 
 def _report(run: rnnapp.Run, real: Path | None, pipeline: object = None) -> None:
     figures = rnnapp.evaluate(run, real, listen=False, pipeline=pipeline)
     print(f"training took {run.metrics()['training']['seconds']:.0f} s")
-    print(f"real clips: {figures['accuracy']:.1%} of {figures['examples']} right, "
-          f"macro F1 {figures['macro_f1']:.3f}")
+    print(
+        f"real clips: {figures['accuracy']:.1%} of {figures['examples']} right, "
+        f"macro F1 {figures['macro_f1']:.3f}"
+    )
     for label, recall in figures["recall"].items():
         print(f"  {label:10} {recall:.0%}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=("quickstart", "synthetic", "mixed"))
     parser.add_argument("--real", type=Path, required=True, help="real recordings, word/*.wav")
     parser.add_argument("--noise", type=Path, help="background noises")

@@ -34,12 +34,17 @@ def measure(paths: list[Path]) -> None:
                 last[i] = stepper(samples=noise[:, place : place + size])
                 times[i].append(time.perf_counter() - begun)
     base = np.median(times[0])
-    print(f"{'file':32} {'kB':>7} {'ms a step':>9} {'median µs':>9} {'p99 µs':>7} {'ratio':>6} "
-          f"{'stream-whole':>12}")
+    print(
+        f"{'file':32} {'kB':>7} {'ms a step':>9} {'median µs':>9} {'p99 µs':>7} {'ratio':>6} "
+        f"{'stream-whole':>12}"
+    )
     for path, model, size, spent in zip(paths, models, sizes, times, strict=True):
         median, p99 = 1e6 * np.median(spent), 1e6 * np.quantile(spent, 0.99)
-        print(f"{path.name:32} {path.stat().st_size / 1000:7.1f} {1000 * size / SAMPLE_RATE:9.0f} "
-              f"{median:9.1f} {p99:7.1f} {np.median(spent) / base:6.2f} {difference(model, noise):12.1e}")
+        print(
+            f"{path.name:32} {path.stat().st_size / 1000:7.1f} {1000 * size / SAMPLE_RATE:9.0f} "
+            f"{median:9.1f} {p99:7.1f} {np.median(spent) / base:6.2f} "
+            f"{difference(model, noise):12.1e}"
+        )
 
 
 def difference(model: Model, noise: np.ndarray) -> float:

@@ -71,7 +71,8 @@ class AudioPipeline:
             raise ValueError(
                 f"{data}: every class must have clips in the training split. Received none of: "
                 f"{', '.join(sorted(set(self.labels) - trained))}. Add clips of further speakers, "
-                "lower validation_percent and testing_percent, or split anew by split_salt.")
+                "lower validation_percent and testing_percent, or split anew by split_salt."
+            )
         return self
 
     def open(
@@ -156,7 +157,8 @@ class AudioPipeline:
             if training:
                 order = tf.random.experimental.stateless_shuffle(order, tf.stack([seed, now]))
             clips = tf.data.Dataset.from_tensor_slices(
-                (tf.gather(rows, order), tf.gather(lengths, order)))
+                (tf.gather(rows, order), tf.gather(lengths, order))
+            )
             batches = self._batch(clips, lengths, batch_size).enumerate()
             return batches.map(lambda number, batch: (now, number, *batch))
 
@@ -244,11 +246,13 @@ class AudioPipeline:
         indexer, decoder = audio_index.index, audio_store.decode
         if data.startswith(audio_tfds.PREFIX):
             indexer, decoder = audio_tfds.index, audio_tfds.decode
-        index = indexer(data, self.spec, self._bad, seed=self._seed, labels=self.labels,
-                        test_only=test_only)
+        index = indexer(
+            data, self.spec, self._bad, seed=self._seed, labels=self.labels, test_only=test_only
+        )
         self.labels, self._noise, self._sources, self.clips = index.labels, index.noise, None, []
         decoded = decoder(
-            index.clips, self.spec.sample_rate, self.spec.max_samples, self._bad, progress)
+            index.clips, self.spec.sample_rate, self.spec.max_samples, self._bad, progress
+        )
         self._store = audio_store.store(self._keep(decoded))
         self._bad.warn()
         if not self.clips:
@@ -262,8 +266,12 @@ class AudioPipeline:
             yield samples
         if cut:
             seconds = self.spec.max_samples / self.spec.sample_rate
-            warnings.warn(f"{len(cut)} clips were longer than {seconds:g} s and were cut around "
-                          f"their loudest part, {cut[0]} for one.", BadInputWarning, 4)
+            warnings.warn(
+                f"{len(cut)} clips were longer than {seconds:g} s and were cut around "
+                f"their loudest part, {cut[0]} for one.",
+                BadInputWarning,
+                4,
+            )
 
     def _rows(self, split: str) -> np.ndarray:
         return np.flatnonzero([clip.split == split for clip in self.clips])
@@ -272,8 +280,10 @@ class AudioPipeline:
         require(split in SPLITS, "split", f"one of {', '.join(SPLITS)}", split)
         rows = self._rows(split)
         if not len(rows):
-            raise ValueError(f"The {split} split must not be empty. Received: {self.splits}. "
-                             "Add speakers, or change validation_percent and testing_percent.")
+            raise ValueError(
+                f"The {split} split must not be empty. Received: {self.splits}. "
+                "Add speakers, or change validation_percent and testing_percent."
+            )
         return rows
 
     def _boundaries(self, lengths: np.ndarray) -> list[int]:
@@ -287,7 +297,8 @@ class AudioPipeline:
         if not boundaries:
             return clips.batch(batch_size)
         return clips.bucket_by_sequence_length(
-            lambda row, length: length, boundaries, [batch_size] * (len(boundaries) + 1))
+            lambda row, length: length, boundaries, [batch_size] * (len(boundaries) + 1)
+        )
 
     def _load(
         self, epoch: tf.Tensor, number: tf.Tensor, rows: tf.Tensor, lengths: tf.Tensor
@@ -311,7 +322,8 @@ class AudioPipeline:
             inputs, labels = self._load(epoch, number, rows, lengths)
             key = tf.random.fold_in(tf.random.fold_in([seed, 0], epoch), number)
             waveform, lengths = augmentation.augment(
-                inputs["waveform"], inputs["lengths"], key, spec, sources)
+                inputs["waveform"], inputs["lengths"], key, spec, sources
+            )
             return {"waveform": waveform, "lengths": lengths}, labels
 
         return make

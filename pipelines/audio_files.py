@@ -162,8 +162,11 @@ def _decode(
         text = error.error_string.strip()
         raise BadAudio(path, "be whole WAV, FLAC or OGG audio", text) from error
     if len(samples) < frames:
-        raise BadAudio(path, f"hold {frames} samples as its header says",
-                       f"a truncated file with {len(samples)}")
+        raise BadAudio(
+            path,
+            f"hold {frames} samples as its header says",
+            f"a truncated file with {len(samples)}",
+        )
     return samples, rate
 
 
@@ -172,8 +175,10 @@ def _refuse_truncated(path: str | Path, log: str) -> None:
     wav = re.search(r"^data : (\d+) \(should be (\d+)\)", log, re.MULTILINE)
     # A recorder that writes to a pipe leaves the largest number as the length.
     if wav and int(wav[2]) < int(wav[1]) < 2**31 - 1:
-        raise BadAudio(path, f"hold {wav[1]} bytes of samples as its header says",
-                       f"a truncated file with {wav[2]}")
+        raise BadAudio(
+            path,
+            f"hold {wav[1]} bytes of samples as its header says",
+            f"a truncated file with {wav[2]}",
+        )
     if "without an End-Of-Stream" in log:
         raise BadAudio(path, "end with the end of its stream", "a truncated file")
-

@@ -136,8 +136,10 @@ def assemble(
         clips = list(_keep_known(clips, labels, bad))
     classes = tuple(labels) or _order(clips, words)
     if len(classes) < 2:
-        raise ValueError(f"{data}: there must be at least two classes. Received: "
-                         f"{', '.join(classes)}. Add a folder for each further class.")
+        raise ValueError(
+            f"{data}: there must be at least two classes. Received: "
+            f"{', '.join(classes)}. Add a folder for each further class."
+        )
     heard = [(path, length * _training_share(spec)) for path, length in seconds.items()]
     return Index(classes, clips, heard)
 
@@ -171,7 +173,8 @@ def _folders(data: str) -> list[Path]:
         if not folder.is_dir():
             raise FileNotFoundError(
                 f"`data` must be a folder of `word/*.wav`. Received: {folder}, which "
-                + ("is a file." if folder.exists() else "does not exist."))
+                + ("is a file." if folder.exists() else "does not exist.")
+            )
     return folders
 
 
@@ -186,14 +189,14 @@ def _scan(folder: Path) -> dict[str, list[Path]]:
             word = unicodedata.normalize("NFC", relative.parts[0])
             words.setdefault(word, []).append(relative)
     if not words:
-        raise ValueError(f"{folder}: the folder must hold recordings as `word/*.wav`, .flac or "
-                         ".ogg. Received: none.")
+        raise ValueError(
+            f"{folder}: the folder must hold recordings as `word/*.wav`, .flac or "
+            ".ogg. Received: none."
+        )
     return words
 
 
-def _read_lists(
-    folder: Path, scanned: dict[str, list[Path]], bad: BadInputs
-) -> dict[Path, str]:
+def _read_lists(folder: Path, scanned: dict[str, list[Path]], bad: BadInputs) -> dict[Path, str]:
     """The splits that `validation_list.txt` and `testing_list.txt` name."""
     known = {path for paths in scanned.values() for path in paths}
     listed: dict[Path, str] = {}
@@ -206,11 +209,16 @@ def _read_lists(
             if path in known:
                 listed[path] = split
             elif line.strip() and path.parts[0] not in scanned:
-                bad.add(f"{folder / name}:{number}", f"the word must be one of "
-                        f"{', '.join(sorted(scanned))}. Received: {line.strip()!r}.")
+                bad.add(
+                    f"{folder / name}:{number}",
+                    f"the word must be one of "
+                    f"{', '.join(sorted(scanned))}. Received: {line.strip()!r}.",
+                )
             elif line.strip():
-                bad.add(f"{folder / name}:{number}",
-                        f"the file must exist in {folder}. Received: {line.strip()!r}.")
+                bad.add(
+                    f"{folder / name}:{number}",
+                    f"the file must exist in {folder}. Received: {line.strip()!r}.",
+                )
     return listed
 
 
@@ -229,21 +237,22 @@ def _split(
     for word, paths in scanned.items():
         for path in paths:
             speaker = speaker_of(path)
-            hashed = "test" if test_only else which_split(
-                spec.split_salt + speaker, validation, testing)
+            hashed = (
+                "test" if test_only else which_split(spec.split_salt + speaker, validation, testing)
+            )
             yield Clip(str(folder / path), word, speaker, listed.get(path, hashed))
 
 
 def _check_words(folders: set[str], words: Sequence[str] | None, data: str) -> None:
     absent = [word for word in words or () if word not in folders]
     if absent:
-        raise ValueError(f"{data}: every entry of `words` must have a folder with recordings. "
-                         f"Received: {', '.join(absent)}. Folders: {', '.join(sorted(folders))}")
+        raise ValueError(
+            f"{data}: every entry of `words` must have a folder with recordings. "
+            f"Received: {', '.join(absent)}. Folders: {', '.join(sorted(folders))}"
+        )
 
 
-def _fill_unknown(
-    clips: list[Clip], words: Sequence[str], ratio: float, seed: int
-) -> list[Clip]:
+def _fill_unknown(clips: list[Clip], words: Sequence[str], ratio: float, seed: int) -> list[Clip]:
     """Draws clips of the words that were not asked for, as `_unknown_`, up to `ratio`."""
     asked = {*words, SILENCE, UNKNOWN}
     kept = [clip for clip in clips if clip.label in asked]
@@ -303,8 +312,9 @@ def _keep_known(clips: list[Clip], labels: Sequence[str], bad: BadInputs) -> Ite
         if clip.label in labels:
             yield clip
         else:
-            bad.add(clip.path, f"the label must be one of {', '.join(labels)}. "
-                               f"Received: {clip.label}.")
+            bad.add(
+                clip.path, f"the label must be one of {', '.join(labels)}. Received: {clip.label}."
+            )
 
 
 def _order(clips: list[Clip], words: Sequence[str] | None) -> tuple[str, ...]:

@@ -67,14 +67,22 @@ class AugmentationSpec:
             if f.name.endswith("_probability"):
                 require(0 <= value <= 1, f.name, "in [0, 1]", value)
             elif isinstance(value, list | tuple):
-                require(len(value) == 2 and value[0] <= value[1], f.name,
-                        "two numbers, the lower first", value)
+                require(
+                    len(value) == 2 and value[0] <= value[1],
+                    f.name,
+                    "two numbers, the lower first",
+                    value,
+                )
                 object.__setattr__(self, f.name, tuple(value))
             else:
                 require(value >= 0, f.name, "zero or more", value)
         require(self.speed[0] > 0, "speed", "positive", self.speed)
-        require(self.room_decay_seconds[0] > 0, "room_decay_seconds", "positive",
-                self.room_decay_seconds)
+        require(
+            self.room_decay_seconds[0] > 0,
+            "room_decay_seconds",
+            "positive",
+            self.room_decay_seconds,
+        )
         require(self.clipping_db[0] >= 0, "clipping_db", "zero or more", self.clipping_db)
 
 
@@ -126,8 +134,12 @@ class AudioSpec:
         """Checks the fields, and takes lists and mappings as JSON gives them."""
         if isinstance(self.augmentation, dict):
             object.__setattr__(self, "augmentation", AugmentationSpec(**self.augmentation))
-        require(isinstance(self.sample_rate, int) and self.sample_rate > 0, "sample_rate",
-                "a positive integer", self.sample_rate)
+        require(
+            isinstance(self.sample_rate, int) and self.sample_rate > 0,
+            "sample_rate",
+            "a positive integer",
+            self.sample_rate,
+        )
         for name in ("clip_seconds", "max_seconds"):
             value = getattr(self, name)
             require(value is None or value > 0, name, "a positive number", value)
@@ -137,12 +149,20 @@ class AudioSpec:
             require(getattr(self, name) >= 0, name, "zero or more", getattr(self, name))
         held_out = self.validation_percent + self.testing_percent
         require(held_out <= 100, "validation_percent + testing_percent", "at most 100", held_out)
-        require(self.on_bad_input in ("skip", "stop"), "on_bad_input", "one of skip, stop",
-                self.on_bad_input)
+        require(
+            self.on_bad_input in ("skip", "stop"),
+            "on_bad_input",
+            "one of skip, stop",
+            self.on_bad_input,
+        )
         if self.words is not None:
             object.__setattr__(self, "words", tuple(self.words))
-            require(len(set(self.words)) == len(self.words) > 0, "words",
-                    "distinct words, one at least", self.words)
+            require(
+                len(set(self.words)) == len(self.words) > 0,
+                "words",
+                "distinct words, one at least",
+                self.words,
+            )
 
     @property
     def window(self) -> int | None:

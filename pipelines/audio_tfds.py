@@ -52,12 +52,14 @@ def index(
     for split in builder.info.splits:
         for number, example in enumerate(_examples(builder, split, decoders)):
             path = f"{data}/{split}#{number}"
-            clips.append(Clip(
-                path=path,
-                label=builder.info.features["label"].int2str(int(example["label"])),
-                speaker=path,
-                split="test" if test_only else _split(path, split, builder, spec),
-            ))
+            clips.append(
+                Clip(
+                    path=path,
+                    label=builder.info.features["label"].int2str(int(example["label"])),
+                    speaker=path,
+                    split="test" if test_only else _split(path, split, builder, spec),
+                )
+            )
     return assemble(data, clips, [], spec, bad, seed=seed, labels=labels, test_only=test_only)
 
 
@@ -99,11 +101,16 @@ def _builder(data: str) -> Any:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"`data={data}` needs tensorflow-datasets. Run: pip install tensorflow-datasets "
-            "importlib_resources") from error
+            "importlib_resources"
+        ) from error
     builder = tfds.builder(data.removeprefix(PREFIX))
     features = set(builder.info.features)
-    require({"audio", "label"} <= features, "data", "a data set with features audio and label",
-            f"{data} with {', '.join(sorted(features))}")
+    require(
+        {"audio", "label"} <= features,
+        "data",
+        "a data set with features audio and label",
+        f"{data} with {', '.join(sorted(features))}",
+    )
     builder.download_and_prepare()
     return builder
 
@@ -116,8 +123,7 @@ def _split(path: str, split: str, builder: Any, spec: AudioSpec) -> str:
     if len(builder.info.splits) > 1:
         require(split in SPLITS, "data", f"split into {', '.join(SPLITS)}", f"{path}")
         return split
-    return which_split(
-        spec.split_salt + path, spec.validation_percent, spec.testing_percent)
+    return which_split(spec.split_salt + path, spec.validation_percent, spec.testing_percent)
 
 
 def _float(samples: np.ndarray) -> np.ndarray:

@@ -78,16 +78,22 @@ def _pitch_and_speed(
         semitones = draws.uniform(*settings.pitch_semitones)
         frame_length = 4 * (sample_rate * 8 // 1000)  # 32 ms
         batch = _on_drawn(
-            draws.happens(settings.pitch_probability), batch,
+            draws.happens(settings.pitch_probability),
+            batch,
             lambda waveform, lengths, rows: effects.shift_pitch(
-                waveform, lengths, tf.gather(semitones, rows), frame_length))
+                waveform, lengths, tf.gather(semitones, rows), frame_length
+            ),
+        )
     if settings.speed_probability:
         slowest, fastest = settings.speed
         speed = tf.exp(draws.uniform(math.log(slowest), math.log(fastest)))
         batch = _on_drawn(
-            draws.happens(settings.speed_probability), batch,
+            draws.happens(settings.speed_probability),
+            batch,
             lambda waveform, lengths, rows: effects.change_speed(
-                waveform, lengths, tf.gather(speed, rows)))
+                waveform, lengths, tf.gather(speed, rows)
+            ),
+        )
     return batch
 
 
@@ -118,15 +124,21 @@ def _filter(batch: Batch, draws: _Draws, spec: AudioSpec, rooms: tf.Tensor) -> B
     room = tf.where(in_room, room, 0)
     loudest = settings.equalizer_db
     points = tf.stack([draws.uniform(-loudest, loudest) for _ in range(_EQUALIZER_POINTS)], axis=1)
-    levels = tf.concat([tf.where(equalized[:, None], points, 0.0),
-                        tf.cast(telephone, tf.float32)[:, None]], axis=1)
+    levels = tf.concat(
+        [tf.where(equalized[:, None], points, 0.0), tf.cast(telephone, tf.float32)[:, None]], axis=1
+    )
     bins = effects.fft_bins(spec.window or tf.shape(batch[0])[1], rooms.shape[1])
     curves = _frequency_curves(bins, spec.sample_rate)
     return _on_drawn(
-        in_room | equalized | telephone, batch,
+        in_room | equalized | telephone,
+        batch,
         lambda waveform, lengths, rows: effects.filter_clips(
-            waveform, lengths, tf.gather(rooms, tf.gather(room, rows)),
-            tf.gather(levels, rows) @ curves))
+            waveform,
+            lengths,
+            tf.gather(rooms, tf.gather(room, rows)),
+            tf.gather(levels, rows) @ curves,
+        ),
+    )
 
 
 def _mix(batch: Batch, draws: _Draws, spec: AudioSpec, noise: NoiseBank | None) -> Batch:
@@ -138,14 +150,21 @@ def _mix(batch: Batch, draws: _Draws, spec: AudioSpec, noise: NoiseBank | None) 
         return tf.reverse(tf.add_n([tf.gather(waveform, other) for other in others]), [1])
 
     if settings.babble_probability:
-        batch = _add(batch, draws, spec.window, settings.babble_snr_db,
-                     settings.babble_probability, babble)
+        batch = _add(
+            batch, draws, spec.window, settings.babble_snr_db, settings.babble_probability, babble
+        )
     if noise is not None and settings.noise_probability:
         which, begin = draws.uniform(), draws.uniform()
         batch = _add(
-            batch, draws, spec.window, settings.noise_snr_db, settings.noise_probability,
+            batch,
+            draws,
+            spec.window,
+            settings.noise_snr_db,
+            settings.noise_probability,
             lambda rows: noise.cut(
-                tf.gather(which, rows), tf.gather(begin, rows), tf.shape(waveform)[1]))
+                tf.gather(which, rows), tf.gather(begin, rows), tf.shape(waveform)[1]
+            ),
+        )
     return batch
 
 
@@ -191,9 +210,12 @@ def _on_drawn(
         part, new = function(tf.gather(waveform, rows), tf.gather(lengths, rows), rows)
         width = tf.maximum(tf.shape(part)[1], tf.shape(waveform)[1])
         whole, part = (
-            tf.pad(wave, [[0, 0], [0, width - tf.shape(wave)[1]]]) for wave in (waveform, part))
-        return (tf.tensor_scatter_nd_update(whole, rows[:, None], part),
-                tf.tensor_scatter_nd_update(lengths, rows[:, None], new))
+            tf.pad(wave, [[0, 0], [0, width - tf.shape(wave)[1]]]) for wave in (waveform, part)
+        )
+        return (
+            tf.tensor_scatter_nd_update(whole, rows[:, None], part),
+            tf.tensor_scatter_nd_update(lengths, rows[:, None], new),
+        )
 
     return tf.cond(tf.size(rows) > 0, change, lambda: (waveform, lengths))
 

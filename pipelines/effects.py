@@ -53,8 +53,8 @@ def shift_pitch(
     padded = tf.pad(waveform, [[0, 0], [half, 2 * frame_length]])
     frames = tf.signal.stft(padded, frame_length, hop)  # (batch, frames, bins)
     stretched = tf.signal.inverse_stft(
-        _stretch(frames, ratio), frame_length, hop,
-        window_fn=tf.signal.inverse_stft_window_fn(hop))
+        _stretch(frames, ratio), frame_length, hop, window_fn=tf.signal.inverse_stft_window_fn(hop)
+    )
     shifted = _mask(_interpolate(stretched, half, ratio, width), lengths)
     return _with_energy_of(waveform, shifted), lengths
 
@@ -191,16 +191,18 @@ def _stretch(frames: tf.Tensor, ratio: tf.Tensor) -> tf.Tensor:
     return tf.complex(level * tf.cos(phase), level * tf.sin(phase))
 
 
-def _interpolate(
-    waveform: tf.Tensor, start: float, step: tf.Tensor, width: tf.Tensor
-) -> tf.Tensor:
+def _interpolate(waveform: tf.Tensor, start: float, step: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     """Reads clips at `start + step * t` for t below `width`; past their end is silence."""
     # A waveform is an image one pixel high: this kernel takes half the time of two gathers.
     zero, one = tf.zeros_like(step), tf.ones_like(step)
     transforms = tf.stack([step, zero, one * start, zero, one, zero, zero, zero], axis=1)
     read = tf.raw_ops.ImageProjectiveTransformV3(
-        images=waveform[:, None, :, None], transforms=transforms,
-        output_shape=tf.stack([1, width]), fill_value=0.0, interpolation="BILINEAR")
+        images=waveform[:, None, :, None],
+        transforms=transforms,
+        output_shape=tf.stack([1, width]),
+        fill_value=0.0,
+        interpolation="BILINEAR",
+    )
     return read[:, 0, :, 0]
 
 

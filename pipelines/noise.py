@@ -74,8 +74,9 @@ def bank(
     files: list[tuple[str, float | None]] = list(recorded)
     if spec.noise is not None:
         files += [(path, None) for path in recordings(spec.noise, "noise")]
-    noises = [coloured(exponent, _COLOURED_SECONDS * spec.sample_rate, seed)
-              for exponent in _EXPONENTS]
+    noises = [
+        coloured(exponent, _COLOURED_SECONDS * spec.sample_rate, seed) for exponent in _EXPONENTS
+    ]
     for path, seconds in files:
         try:
             noises.append(audio_files.read(path, spec.sample_rate, seconds=seconds))
@@ -111,13 +112,20 @@ def recordings(folder: str, setting: str) -> list[str]:
         ValueError: If it holds none.
     """
     if not Path(folder).is_dir():
-        raise FileNotFoundError(f"`{setting}` must be a folder of recordings. "
-                                f"Received: {setting}={folder!r}, which does not exist.")
-    paths = [str(path) for path in sorted(Path(folder).rglob("*"))
-             if path.suffix.lower() in audio_files.SUFFIXES]
+        raise FileNotFoundError(
+            f"`{setting}` must be a folder of recordings. "
+            f"Received: {setting}={folder!r}, which does not exist."
+        )
+    paths = [
+        str(path)
+        for path in sorted(Path(folder).rglob("*"))
+        if path.suffix.lower() in audio_files.SUFFIXES
+    ]
     if not paths:
-        raise ValueError(f"`{setting}` must be a folder of .wav, .flac or .ogg recordings. "
-                         f"Received: {setting}={folder!r}, which holds none.")
+        raise ValueError(
+            f"`{setting}` must be a folder of .wav, .flac or .ogg recordings. "
+            f"Received: {setting}={folder!r}, which holds none."
+        )
     return paths
 
 

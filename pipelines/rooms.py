@@ -37,8 +37,9 @@ def bank(spec: AudioSpec, seed: int, bad: BadInputs) -> tf.Tensor:
     draw = np.random.default_rng(seed)
     low, high = spec.augmentation.room_decay_seconds
     responses = [np.eye(1, taps)[0]]
-    responses += [simulate(draw.uniform(low, high), spec.sample_rate, taps, draw)
-                  for _ in range(_GENERATED)]
+    responses += [
+        simulate(draw.uniform(low, high), spec.sample_rate, taps, draw) for _ in range(_GENERATED)
+    ]
     for path in noise.recordings(spec.rooms, "rooms") if spec.rooms is not None else ():
         try:
             responses.append(align(audio_files.read(path, spec.sample_rate), taps))

@@ -130,19 +130,31 @@ def synthesize(
 
 
 def _check(
-    words: Sequence[str], clips_per_word: int, sample_rate: int, clip_seconds: float,
-    file_format: str, workers: int | None,
+    words: Sequence[str],
+    clips_per_word: int,
+    sample_rate: int,
+    clip_seconds: float,
+    file_format: str,
+    workers: int | None,
 ) -> None:
     """Refuses arguments that cannot work, before anything is written."""
     require(not isinstance(words, str) and len(words) > 0, "words", "a list of words", words)
     for word in words:
         named = word.strip() == word and word and word[0] not in "._" and word[-1] != "."
-        require(bool(named) and not set(word) & set('/\\:*?"<>|\n\t\0'), "words",
-                "words that can name a folder, none with a leading `_` or `.`", word)
+        require(
+            bool(named) and not set(word) & set('/\\:*?"<>|\n\t\0'),
+            "words",
+            "words that can name a folder, none with a leading `_` or `.`",
+            word,
+        )
     twice = [word for word, n in Counter(map(str.casefold, words)).items() if n > 1]
     require(not twice, "words", "different from each other", twice)
-    require(isinstance(clips_per_word, int) and clips_per_word > 0, "clips_per_word",
-            "a positive integer", clips_per_word)
+    require(
+        isinstance(clips_per_word, int) and clips_per_word > 0,
+        "clips_per_word",
+        "a positive integer",
+        clips_per_word,
+    )
     require(sample_rate >= 4000, "sample_rate", "at least 4000 Hz", sample_rate)
     require(clip_seconds > 0, "clip_seconds", "positive", clip_seconds)
     require(file_format in ("flac", "wav"), "file_format", "flac or wav", file_format)
@@ -151,8 +163,9 @@ def _check(
 
 def _accents(language: str, group: Cast) -> list[str]:
     """The language and the accents of it in which espeak-ng will speak."""
-    spoken = {voice.split(".")[0] for _, voices in group for engine, voice in voices
-              if engine == "espeak"}
+    spoken = {
+        voice.split(".")[0] for _, voices in group for engine, voice in voices if engine == "espeak"
+    }
     return [language, *sorted(spoken - {language})]
 
 
@@ -162,9 +175,13 @@ def _unknown(
     """The words of `_unknown_`."""
     require(not isinstance(given, str), "unknown_words", "a list of words", given)
     if given is None:
-        require(family(language) == "en", "unknown_words",
-                f"given for {language}, as the words that come with the project are English; "
-                "() leaves `_unknown_` out", given)
+        require(
+            family(language) == "en",
+            "unknown_words",
+            f"given for {language}, as the words that come with the project are English; "
+            "() leaves `_unknown_` out",
+            given,
+        )
         count = max(_FEWEST_UNKNOWN_WORDS, _UNKNOWN_WORDS_PER_COMMAND * len(words))
         return pronunciation.near_misses(words, count=count, seed=seed, languages=accents)
     same = pronunciation.homophones(words, given, [language]) if given else {}
@@ -173,7 +190,12 @@ def _unknown(
 
 
 def _plan(
-    label: str, texts: list[str], count: int, group: Cast, language: str, seed: int,
+    label: str,
+    texts: list[str],
+    count: int,
+    group: Cast,
+    language: str,
+    seed: int,
     file_format: str,
 ) -> Iterator[Take]:
     """The clips of one folder, all drawn before the first is made."""
@@ -186,8 +208,11 @@ def _plan(
         name = speaker(voice).lstrip(".")
         digest = hashlib.sha256(f"{seed}/{label}/{name}/{seen[name]}".encode()).digest()
         yield Take(
-            f"{label}/{name}_nohash_{seen[name]}.{file_format}", *voice, draws.choice(ways[text]),
-            round(draws.uniform(*_RATES), 1), round(draws.uniform(*_PITCHES), 1),
+            f"{label}/{name}_nohash_{seen[name]}.{file_format}",
+            *voice,
+            draws.choice(ways[text]),
+            round(draws.uniform(*_RATES), 1),
+            round(draws.uniform(*_PITCHES), 1),
             int.from_bytes(digest[:4], "big"),
         )
         seen[name] += 1
@@ -256,8 +281,14 @@ def _make(clip: Take, out: Path, sample_rate: int, clip_seconds: float) -> None:
         return
     if clip.engine:
         samples = clips.speak(
-            ENGINES[clip.engine], clip.voice, clip.text, clip.rate, clip.pitch,
-            sample_rate=sample_rate, clip_seconds=clip_seconds, seed=clip.seed,
+            ENGINES[clip.engine],
+            clip.voice,
+            clip.text,
+            clip.rate,
+            clip.pitch,
+            sample_rate=sample_rate,
+            clip_seconds=clip_seconds,
+            seed=clip.seed,
         )
     else:
         samples = silence(round(clip_seconds * sample_rate), sample_rate, clip.seed)

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipelines.synthesis import synthesize
-
     from rnnapp.evaluation import evaluate
     from rnnapp.exporting.export import export, verify
     from rnnapp.exporting.formats import FORMATS
+    from rnnapp.getting_started import quickstart
     from rnnapp.layers import CELLS
     from rnnapp.prediction import predict
-    from rnnapp.quickstart import quickstart
     from rnnapp.runs import Run
     from rnnapp.tasks import TASKS
     from rnnapp.training import train
@@ -45,7 +44,7 @@ _HOMES = {
     "evaluate": "rnnapp.evaluation",
     "export": "rnnapp.exporting.export",
     "predict": "rnnapp.prediction",
-    "quickstart": "rnnapp.quickstart",
+    "quickstart": "rnnapp.getting_started",
     "synthesize": "pipelines.synthesis",
     "train": "rnnapp.training",
     "verify": "rnnapp.exporting.export",

@@ -23,18 +23,24 @@ app = typer.Typer(
     "they agree.\n\nBegin with `rnnapp quickstart`.",
 )
 
-CHECK_FAILED, WRONG_USE = 1, 2
+CHECK_FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE",
-                 help="Change a setting, as in `--set units=128 --set epochs=40`; may be repeated. "
-                 "`rnnapp list --settings TASK` shows all of them."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting, as in `--set units=128 --set epochs=40`; may be repeated. "
+        "`rnnapp list --settings TASK` shows all of them.",
+    ),
 ]
 Data = Annotated[
     str | None,
-    typer.Option(metavar="DATA", help="A folder `DATA/word/*.wav`, several with commas between, or "
-                 "`tfds:NAME`; the task makes its own data where none is given."),
+    typer.Option(
+        metavar="DATA",
+        help="A folder `DATA/word/*.wav`, several with commas between, or "
+        "`tfds:NAME`; the task makes its own data where none is given.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 BadInput = Annotated[
@@ -52,9 +58,10 @@ def main() -> None:
     except _failures() as error:
         progress.console().print(f"[red]error:[/red] {_escaped(error)}")
         sys.exit(CHECK_FAILED if isinstance(error, RuntimeError) else WRONG_USE)
-    except KeyboardInterrupt:
-        progress.console().print("Stopped. A training goes on with --resume.")
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # what typer makes of Control-C
+            progress.console().print("Stopped. A training goes on with --resume.")
+        raise
 
 
 def _failures() -> tuple[type[Exception], ...]:
@@ -129,20 +136,29 @@ def synthesize(
     clips: Annotated[int, typer.Option(help="Clips a word.")] = 200,
     language: Annotated[str, typer.Option(help="A language of espeak-ng's.")] = "en-us",
     engines: Annotated[
-        str | None, typer.Option(help="Speech engines, with commas between; all installed ones "
-                                 "by default.")] = None,
+        str | None,
+        typer.Option(help="Speech engines, with commas between; all installed ones by default."),
+    ] = None,
     unknown: Annotated[
-        str | None, typer.Option(help="Words of `_unknown_`, with commas between; chosen by "
-                                 "sound by default.")] = None,
+        str | None,
+        typer.Option(help="Words of `_unknown_`, with commas between; chosen by sound by default."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed makes other clips.")] = 0,
 ) -> None:
     """Makes a data set of spoken words in synthetic voices, laid out like Speech Commands."""
     from pipelines.synthesis import synthesize as make
 
     with progress.bar("Synthesizing") as report:
-        make(_words(words), out, clips_per_word=clips, language=language, seed=seed,
-             engines=_words(engines) if engines else None,
-             unknown_words=_words(unknown) if unknown else None, progress=report)
+        make(
+            _words(words),
+            out,
+            clips_per_word=clips,
+            language=language,
+            seed=seed,
+            engines=_words(engines) if engines else None,
+            unknown_words=_words(unknown) if unknown else None,
+            progress=report,
+        )
     print(f"{out}: train on it with\n  rnnapp train speech_commands --data {out}")
 
 
@@ -155,23 +171,30 @@ def train(
     task: Annotated[str, typer.Argument(help="`rnnapp list` shows the tasks.")],
     data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; `runs/TASK` by default.")] = None,
-    preset: Annotated[str | None, typer.Option(help="A named bundle of settings; `rnnapp list` "
-                                               "shows them.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="A named bundle of settings; `rnnapp list` shows them.")
+    ] = None,
     set_: Settings = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was "
-                                         "stopped.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was stopped.")
+    ] = False,
     on_bad_input: BadInput = None,
 ) -> None:
     """Trains a model and leaves it in a run folder."""
     import rnnapp
 
-    settings = [*([f"preset={preset}"] if preset else []), *(set_ or []),
-                *([f"on_bad_input={on_bad_input}"] if on_bad_input else [])]
+    settings = [
+        *([f"preset={preset}"] if preset else []),
+        *(set_ or []),
+        *([f"on_bad_input={on_bad_input}"] if on_bad_input else []),
+    ]
     run = rnnapp.train(task, data, out, settings=settings, resume=resume)
     figures = run.metrics()["training"]
-    print(f"{run.folder}: best epoch {figures['best_epoch']} of {figures['epochs']}, "
-          f"{figures['parameters']:,} parameters, {figures['seconds']:.0f} s. Next:\n"
-          f"  rnnapp evaluate {run.folder}\n  rnnapp export {run.folder}")
+    print(
+        f"{run.folder}: best epoch {figures['best_epoch']} of {figures['epochs']}, "
+        f"{figures['parameters']:,} parameters, {figures['seconds']:.0f} s. Next:\n"
+        f"  rnnapp evaluate {run.folder}\n  rnnapp export {run.folder}"
+    )
 
 
 @app.command()
@@ -179,15 +202,18 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     data: Data = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
-    listen: Annotated[bool, typer.Option(help="Judge the model over a long recording, too.")] = True,
+    listen: Annotated[bool, typer.Option(help="Judge it over a long recording, too.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Measures a trained model, and draws what it confuses."""
     import rnnapp
 
     figures = rnnapp.evaluate(run, data, split, listen=listen)
-    lines = [f"{name:40} {value:.4g}" for name, value in figures.items()
-             if isinstance(value, int | float)]
+    lines = [
+        f"{name:40} {value:.4g}"
+        for name, value in figures.items()
+        if isinstance(value, int | float)
+    ]
     lines += [f"see {picture}" for picture in figures["pictures"]]
     _print(figures, as_json, "\n".join(lines))
 
@@ -210,8 +236,9 @@ def predict(
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     out: Annotated[Path | None, typer.Option(help="`exported/NAME` by default.")] = None,
-    formats: Annotated[str, typer.Option(help="Names from `rnnapp list`, with commas "
-                                         "between.")] = "all",
+    formats: Annotated[
+        str, typer.Option(help="Names from `rnnapp list`, with commas between.")
+    ] = "all",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -221,10 +248,17 @@ def export(
 
     folder = rnnapp.export(run, out, formats=_words(formats), overwrite=overwrite)
     certificate = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
-    result = {"folder": str(folder), "files": read_manifest(folder)["files"],
-              "certificate": certificate}
-    _print(result, as_json, f"{_table(certificate)}\n{folder}: all of them agree with the model. "
-           f"Read {folder / 'MODEL_CARD.md'}")
+    result = {
+        "folder": str(folder),
+        "files": read_manifest(folder)["files"],
+        "certificate": certificate,
+    }
+    _print(
+        result,
+        as_json,
+        f"{_table(certificate)}\n{folder}: all of them agree with the model. "
+        f"Read {folder / 'MODEL_CARD.md'}",
+    )
 
 
 @app.command()
@@ -243,11 +277,16 @@ def verify(
 
 
 def _table(certificate: dict[str, Any]) -> str:
-    rows = [f"{'ok ' if c['passed'] else 'BAD'} {c['format']:16} {c['runtime']:16} "
-            f"{c['signature']:16} {c['max_difference']:.1e} of {c['bound']:.0e}  "
-            f"{c['median_us']:8.0f} µs" for c in certificate["checks"]]
-    rows += [f"--  {a['format']:16} {a['runtime']:16} not run: {a['reason']}"
-             for a in certificate["not_run"]]
+    rows = [
+        f"{'ok ' if c['passed'] else 'BAD'} {c['format']:16} {c['runtime']:16} "
+        f"{c['signature']:16} {c['max_difference']:.1e} of {c['bound']:.0e}  "
+        f"{c['median_us']:8.0f} µs"
+        for c in certificate["checks"]
+    ]
+    rows += [
+        f"--  {a['format']:16} {a['runtime']:16} not run: {a['reason']}"
+        for a in certificate["not_run"]
+    ]
     return "\n".join(rows)
 
 
@@ -262,7 +301,11 @@ def listen(
     """Listens to a recording or a microphone with an exported model, without TensorFlow."""
     from rnnapp.device.__main__ import main as device_main
 
-    arguments = [str(model), *(["--wav", str(wav)] if wav else []), *(["--mic"] if mic else []),
-                 *(["--threshold", str(threshold)] if threshold is not None else []),
-                 *(["--json"] if as_json else [])]
+    arguments = [
+        str(model),
+        *(["--wav", str(wav)] if wav else []),
+        *(["--mic"] if mic else []),
+        *(["--threshold", str(threshold)] if threshold is not None else []),
+        *(["--json"] if as_json else []),
+    ]
     raise typer.Exit(device_main(arguments))

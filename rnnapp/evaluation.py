@@ -68,7 +68,8 @@ def _open(run: Run, data: str | os.PathLike | None) -> Any:
             source = run.task.default_data(data_home(), report)
     with progress.bar("Reading the data") as report:
         return run.load_pipeline().open(
-            os.fspath(source), test_only=data is not None, progress=report)
+            os.fspath(source), test_only=data is not None, progress=report
+        )
 
 
 def _answers(

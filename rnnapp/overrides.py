@@ -33,8 +33,9 @@ def from_dict(kind: type, values: Mapping[str, Any]) -> Any:
     names = [field.name for field in dataclasses.fields(kind)]
     for name in values:
         if name not in names:
-            raise ValueError(f"{kind.__name__} has no field `{name}`. Valid names: "
-                             + ", ".join(names))
+            raise ValueError(
+                f"{kind.__name__} has no field `{name}`. Valid names: " + ", ".join(names)
+            )
     return kind(**{name: _convert(name, hints[name], value) for name, value in values.items()})
 
 
@@ -82,7 +83,8 @@ def paths(spec: Any, prefix: str = "") -> Iterator[str]:
 def _resolve(spec: Any, key: str) -> str:
     valid = list(paths(spec))
     found = [path for path in valid if path == key] or [
-        path for path in valid if path.endswith(f".{key}")]
+        path for path in valid if path.endswith(f".{key}")
+    ]
     if len(found) == 1:
         return found[0]
     if found:

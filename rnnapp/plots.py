@@ -74,8 +74,15 @@ def confusion(matrix: np.ndarray, labels: Sequence[str], picture: Path) -> Path:
     axes.set(xlabel="predicted", ylabel="true", title=f"{np.trace(matrix)} of {matrix.sum()} right")
     for true, predicted in zip(*np.nonzero(matrix), strict=True):
         colour = "white" if share[true, predicted] > 0.5 else "black"
-        axes.text(predicted, true, matrix[true, predicted], ha="center", va="center",
-                  color=colour, fontsize=8)
+        axes.text(
+            predicted,
+            true,
+            matrix[true, predicted],
+            ha="center",
+            va="center",
+            color=colour,
+            fontsize=8,
+        )
     figure.savefig(picture, dpi=120)
     return picture
 

@@ -32,8 +32,9 @@ def predict(source: str | os.PathLike, inputs: Sequence[str | os.PathLike]) -> l
         answers = _by_export(folder, inputs)
     else:
         answers = _by_run(Run.open(folder), inputs)
-    return [{"input": os.fspath(path), **answer}
-            for path, answer in zip(inputs, answers, strict=True)]
+    return [
+        {"input": os.fspath(path), **answer} for path, answer in zip(inputs, answers, strict=True)
+    ]
 
 
 def _by_run(run: Run, inputs: Sequence[str | os.PathLike]) -> list[dict[str, Any]]:
@@ -51,8 +52,10 @@ def _by_export(folder: Path, inputs: Sequence[str | os.PathLike]) -> list[dict[s
 
     files = sorted((folder / "device").glob("*.tflite"))
     if not files:
-        raise ValueError(f"{folder} must hold a TFLite file to predict with. Export with "
-                         "--formats all, or give the run folder.")
+        raise ValueError(
+            f"{folder} must hold a TFLite file to predict with. Export with "
+            "--formats all, or give the run folder."
+        )
     best = next((path for path in files if path.stem == "float"), files[0])
     listener = Listener(best)
     answers = []
@@ -60,8 +63,10 @@ def _by_export(folder: Path, inputs: Sequence[str | os.PathLike]) -> list[dict[s
         samples = audio.read(path, listener.sample_rate)
         probabilities = np.asarray(listener.predict(samples))
         order = np.argsort(-probabilities)
-        answers.append({
-            "label": listener.labels[order[0]],
-            "probabilities": {listener.labels[i]: float(probabilities[i]) for i in order},
-        })
+        answers.append(
+            {
+                "label": listener.labels[order[0]],
+                "probabilities": {listener.labels[i]: float(probabilities[i]) for i in order},
+            }
+        )
     return answers

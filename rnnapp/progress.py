@@ -16,7 +16,7 @@ def console() -> Any:
     """The console for people: standard error, so that `--json` alone writes standard output."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, soft_wrap=True)  # paths stay whole
 
 
 @contextlib.contextmanager

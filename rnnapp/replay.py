@@ -31,8 +31,7 @@ class Replay:
     def save(self, path: Path) -> None:
         """Writes the sequences as float16, in which a 16-bit recording keeps 11 bits."""
         sequences = self.sequences.astype(np.float16)
-        np.savez_compressed(
-            path, sequences=sequences, lengths=self.lengths, targets=self.targets)
+        np.savez_compressed(path, sequences=sequences, lengths=self.lengths, targets=self.targets)
 
     @property
     def time(self) -> int:

@@ -90,14 +90,30 @@ class FrontSpec:
         _not_negative(self, "mean_seconds", "time_masks", "time_mask_ms")
         require(0 <= self.prelude_share <= 1, "prelude_share", "in [0, 1]", self.prelude_share)
         _not_negative(self, "frequency_masks", "lower_hz")
-        require(self.frame_length_ms >= self.frame_step_ms, "frame_length_ms",
-                f"at least frame_step_ms={self.frame_step_ms}", self.frame_length_ms)
-        require(self.upper_hz > self.lower_hz, "upper_hz",
-                f"above lower_hz={self.lower_hz}", self.upper_hz)
-        require(self.kind != "mfcc" or self.num_mfcc <= self.num_mel_bins, "num_mfcc",
-                f"at most num_mel_bins={self.num_mel_bins}", self.num_mfcc)
-        require(0 <= self.frequency_mask_bins <= self.num_mel_bins, "frequency_mask_bins",
-                f"from 0 to num_mel_bins={self.num_mel_bins}", self.frequency_mask_bins)
+        require(
+            self.frame_length_ms >= self.frame_step_ms,
+            "frame_length_ms",
+            f"at least frame_step_ms={self.frame_step_ms}",
+            self.frame_length_ms,
+        )
+        require(
+            self.upper_hz > self.lower_hz,
+            "upper_hz",
+            f"above lower_hz={self.lower_hz}",
+            self.upper_hz,
+        )
+        require(
+            self.kind != "mfcc" or self.num_mfcc <= self.num_mel_bins,
+            "num_mfcc",
+            f"at most num_mel_bins={self.num_mel_bins}",
+            self.num_mfcc,
+        )
+        require(
+            0 <= self.frequency_mask_bins <= self.num_mel_bins,
+            "frequency_mask_bins",
+            f"from 0 to num_mel_bins={self.num_mel_bins}",
+            self.frequency_mask_bins,
+        )
 
 
 @dataclass(frozen=True)
@@ -124,9 +140,12 @@ class ConvSpec:
         overrides.settle_types(self)
         _positive(self, "filters", "kernel_time", "stride_time", "stride_frequency")
         _not_negative(self, "kernel_frequency")
-        require(self.kernel_time >= self.stride_time, "kernel_time",
-                f"at least stride_time={self.stride_time}: no frame may be left out",
-                self.kernel_time)
+        require(
+            self.kernel_time >= self.stride_time,
+            "kernel_time",
+            f"at least stride_time={self.stride_time}: no frame may be left out",
+            self.kernel_time,
+        )
 
 
 @dataclass(frozen=True)

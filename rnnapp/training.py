@@ -74,9 +74,7 @@ def train_with_pipeline(
     return run, pipeline
 
 
-def _begun(
-    folder: Path, name: str, data: str | os.PathLike | None, settings: Sequence[str]
-) -> Run:
+def _begun(folder: Path, name: str, data: str | os.PathLike | None, settings: Sequence[str]) -> Run:
     spec = task_named(name).spec(None if data is None else os.fspath(data), settings)
     if (folder / "spec.json").exists():
         raise ValueError(
@@ -157,7 +155,8 @@ def _fit(run: Run, pipeline: Any, model: keras.Model) -> None:
     if not keeper.finished:
         # One endless iteration over all epochs: a new one for each would build its graph anew.
         batches = pipeline.dataset(
-            "train", spec.batch_size, training=True, seed=spec.seed, epoch=state.epoch, repeat=True)
+            "train", spec.batch_size, training=True, seed=spec.seed, epoch=state.epoch, repeat=True
+        )
         model.fit(
             batches,
             steps_per_epoch=pipeline.num_batches("train", spec.batch_size),
@@ -271,5 +270,3 @@ class _Keeper(keras.callbacks.Callback):
             writer = csv.DictWriter(file, list(row))
             writer.writeheader()
             writer.writerows([*rows, row])
-
-

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -43,8 +43,12 @@ TINY = (
     "batch_size=4",
     "learning_rate=0.02",
     "minutes=1",
-    "augmentation=" + json.dumps(dataclasses.asdict(dataclasses.replace(
-        NO_AUGMENTATION, time_shift_probability=1.0, gain_probability=0.5))),
+    "augmentation="
+    + json.dumps(
+        dataclasses.asdict(
+            dataclasses.replace(NO_AUGMENTATION, time_shift_probability=1.0, gain_probability=0.5)
+        )
+    ),
 )
 
 
@@ -88,8 +92,7 @@ def finished(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A finished run on the tones, never to be changed."""
     from rnnapp import train
 
-    return train("speech_commands", tones, tmp_path_factory.mktemp("runs") / "tones",
-                 settings=TINY)
+    return train("speech_commands", tones, tmp_path_factory.mktemp("runs") / "tones", settings=TINY)
 
 
 @pytest.fixture(scope="session")

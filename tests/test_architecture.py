@@ -23,7 +23,7 @@ FLOORS = (
     {"builders"},
     {"tasks", "runs"},
     {"training", "evaluation", "prediction", "exporting", "serving", "tuning"},
-    {"quickstart"},
+    {"getting_started"},
     {"rnnapp"},
     {"cli"},
 )
@@ -78,7 +78,8 @@ def test_imports_go_down(path: Path) -> None:
     for imported in imported_units(path):
         assert (unit, imported) in NEIGHBOURS or floor_of(imported) < floor_of(unit), (
             f"{path.relative_to(ROOT)}: `{unit}`, floor {floor_of(unit)}, must not import "
-            f"`{imported}`, floor {floor_of(imported)}")
+            f"`{imported}`, floor {floor_of(imported)}"
+        )
 
 
 def test_exceptions_are_still_needed() -> None:
@@ -89,7 +90,8 @@ def test_exceptions_are_still_needed() -> None:
 
 @pytest.mark.parametrize(
     ("folder", "strangers"),
-    [("pipelines", {"rnnapp"}), ("rnnapp/device", {"tensorflow", "keras", "pipelines"})])
+    [("pipelines", {"rnnapp"}), ("rnnapp/device", {"tensorflow", "keras", "pipelines"})],
+)
 def test_foundations_stand_alone(folder: str, strangers: set[str]) -> None:
     """Pipelines serve any model; the runner serves devices that have no TensorFlow."""
     for path in sorted((ROOT / folder).rglob("*.py")):
@@ -107,12 +109,15 @@ def test_no_module_hides_behind_a_public_name() -> None:
 
 def test_help_loads_neither_tensorflow_nor_keras() -> None:
     """Seconds at every `rnnapp --help`, which is where a user begins."""
-    code = ("import json, sys, rnnapp; loaded = set(sys.modules)\n"
-            "from rnnapp.cli import app\n"
-            "app(['--help'], standalone_mode=False)\n"
-            "print(json.dumps(sorted(loaded | set(sys.modules))))")
+    code = (
+        "import json, sys, rnnapp; loaded = set(sys.modules)\n"
+        "from rnnapp.cli import app\n"
+        "app(['--help'], standalone_mode=False)\n"
+        "print(json.dumps(sorted(loaded | set(sys.modules))))"
+    )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    )
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert {"rnnapp.cli", "typer"} <= loaded
     assert not loaded & {"tensorflow", "keras", "sklearn", "matplotlib"}

@@ -17,21 +17,49 @@ from rnnapp.specs import ConvSpec, FrontSpec, RNNSpec
 
 # A model in which every setting has something to act on, and another value for each.
 BASE = RNNSpec(
-    units=4, num_layers=1, pooling="attention", num_heads=2, convolutions=(ConvSpec(2, 3, 3),),
-    front=FrontSpec("mfcc", num_mel_bins=12, num_mfcc=8, mean_seconds=0.1, time_masks=1,
-                    frequency_masks=1))
+    units=4,
+    num_layers=1,
+    pooling="attention",
+    num_heads=2,
+    convolutions=(ConvSpec(2, 3, 3),),
+    front=FrontSpec(
+        "mfcc", num_mel_bins=12, num_mfcc=8, mean_seconds=0.1, time_masks=1, frequency_masks=1
+    ),
+)
 OTHER: dict[str, Any] = {
-    "cell": "lstm", "units": 6, "num_layers": 3, "bidirectional": True, "dropout": 0.3,
-    "recurrent_dropout": 0.2, "layer_norm": True, "pooling": "mean", "num_heads": 1,
-    "convolutions": (), "front": FrontSpec(),
+    "cell": "lstm",
+    "units": 6,
+    "num_layers": 3,
+    "bidirectional": True,
+    "dropout": 0.3,
+    "recurrent_dropout": 0.2,
+    "layer_norm": True,
+    "pooling": "mean",
+    "num_heads": 1,
+    "convolutions": (),
+    "front": FrontSpec(),
 }
 OTHER_FRONT: dict[str, Any] = {
-    "kind": "log_mel", "frame_length_ms": 30.0, "frame_step_ms": 5.0, "num_mel_bins": 16,
-    "num_mfcc": 6, "lower_hz": 90.0, "upper_hz": 3000.0, "mean_seconds": 0.2, "time_masks": 2,
-    "prelude_share": 0.25, "time_mask_ms": 50.0, "frequency_masks": 2, "frequency_mask_bins": 3,
+    "kind": "log_mel",
+    "frame_length_ms": 30.0,
+    "frame_step_ms": 5.0,
+    "num_mel_bins": 16,
+    "num_mfcc": 6,
+    "lower_hz": 90.0,
+    "upper_hz": 3000.0,
+    "mean_seconds": 0.2,
+    "time_masks": 2,
+    "prelude_share": 0.25,
+    "time_mask_ms": 50.0,
+    "frequency_masks": 2,
+    "frequency_mask_bins": 3,
 }
 OTHER_CONVOLUTION: dict[str, Any] = {
-    "filters": 3, "kernel_time": 4, "kernel_frequency": 0, "stride_time": 2, "stride_frequency": 1,
+    "filters": 3,
+    "kernel_time": 4,
+    "kernel_frequency": 0,
+    "stride_time": 2,
+    "stride_frequency": 1,
 }
 
 
@@ -52,10 +80,14 @@ def variants() -> dict[str, RNNSpec]:
     replace = dataclasses.replace
     return {
         **{n: replace(BASE, **{n: v}) for n, v in OTHER.items()},
-        **{f"front.{n}": replace(BASE, front=replace(front, **{n: v}))
-           for n, v in OTHER_FRONT.items()},
-        **{f"convolutions.{n}": replace(BASE, convolutions=(replace(convolution, **{n: v}),))
-           for n, v in OTHER_CONVOLUTION.items()},
+        **{
+            f"front.{n}": replace(BASE, front=replace(front, **{n: v}))
+            for n, v in OTHER_FRONT.items()
+        },
+        **{
+            f"convolutions.{n}": replace(BASE, convolutions=(replace(convolution, **{n: v}),))
+            for n, v in OTHER_CONVOLUTION.items()
+        },
     }
 
 
@@ -95,11 +127,12 @@ def test_a_front_makes_the_input_a_waveform() -> None:
     """One channel of any length, in samples."""
     model = built(BASE)
     assert [(x.name, x.shape) for x in model.inputs] == [
-        ("waveform", (None, None)), ("lengths", (None,))]
+        ("waveform", (None, None)),
+        ("lengths", (None,)),
+    ]
 
 
-@pytest.mark.parametrize(
-    ("stride", "timesteps"), [((), 50), ((2,), 25), ((2, 3), 8)], ids=str)
+@pytest.mark.parametrize(("stride", "timesteps"), [((), 50), ((2,), 25), ((2, 3), 8)], ids=str)
 def test_the_window_is_counted_in_pooled_timesteps(stride: tuple[int, ...], timesteps: int) -> None:
     """Half a second is 50 frames of 10 ms, and half as many after a stride of two."""
     convolutions = tuple(ConvSpec(2, 3, 3, stride_time=s) for s in stride)
@@ -116,8 +149,10 @@ def test_a_band_edge_is_lowered_to_what_the_rate_can_carry() -> None:
 def test_dropout_and_masks_act_in_training_alone() -> None:
     """The same input gets the same answer, whenever it is asked."""
     model = built(dataclasses.replace(BASE, dropout=0.5, recurrent_dropout=0.5))
-    inputs = [np.random.default_rng(0).uniform(-1, 1, (2, 4000)).astype(np.float32),
-              np.array([4000, 3000])]
+    inputs = [
+        np.random.default_rng(0).uniform(-1, 1, (2, 4000)).astype(np.float32),
+        np.array([4000, 3000]),
+    ]
     first, second = model(inputs), model(inputs)
     np.testing.assert_array_equal(first, second)
     assert np.abs(model(inputs, training=True) - first).max() > 1e-3
@@ -125,8 +160,13 @@ def test_dropout_and_masks_act_in_training_alone() -> None:
 
 @pytest.mark.parametrize(
     ("front", "arguments"),
-    [(None, {}), (None, {"sample_rate": 8000}), (FrontSpec(), {"num_features": 6}),
-     (FrontSpec(), {"sample_rate": 8000, "num_features": 6})])
+    [
+        (None, {}),
+        (None, {"sample_rate": 8000}),
+        (FrontSpec(), {"num_features": 6}),
+        (FrontSpec(), {"sample_rate": 8000, "num_features": 6}),
+    ],
+)
 def test_a_front_goes_with_a_sample_rate(
     front: FrontSpec | None, arguments: dict[str, int]
 ) -> None:

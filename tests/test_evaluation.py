@@ -17,9 +17,17 @@ from rnnapp import Run, evaluate, predict
 from rnnapp.device import Event
 from rnnapp.specs import ListeningSpec
 from rnnapp.tasks import listening
-from rnnapp.tasks.listening import THRESHOLDS, Clips, Hearing, Truth, choose_threshold, compose, match
+from rnnapp.tasks.listening import (
+    THRESHOLDS,
+    Clips,
+    Hearing,
+    Truth,
+    choose_threshold,
+    compose,
+    match,
+)
 
-from .conftest import PITCHES, RATE, SECONDS, clip
+from .conftest import PITCHES, RATE, clip
 from .test_losses_metrics import size_of
 
 COMMANDS = ("high", "low")
@@ -46,8 +54,9 @@ def test_figures_are_those_of_the_answers(evaluated: Run, tones: Path) -> None:
     """`evaluate` and `predict` say the same of the same files."""
     names = (tones / "testing_list.txt").read_text().split()
     answers = predict(evaluated.folder, [tones / name for name in names])
-    right = [answer["label"] == name.split("/")[0]
-             for answer, name in zip(answers, names, strict=True)]
+    right = [
+        answer["label"] == name.split("/")[0] for answer, name in zip(answers, names, strict=True)
+    ]
     figures = evaluated.metrics()["evaluation"]["test"]
     assert figures["examples"] == len(names)
     assert figures["accuracy"] == np.mean(right) > 0.9
@@ -69,7 +78,7 @@ def test_other_data_is_all_test(copied: Path, tones: Path) -> None:
     assert figures["examples"] == len(list(tones.glob("*/*.wav")))
     assert "test_misses" not in figures
     after = Run.open(copied).metrics()
-    assert after["evaluation"].pop(f"test of {tones}")["accuracy"] == figures["accuracy"]
+    assert after["evaluation"].pop(tones.name)["accuracy"] == figures["accuracy"]
     assert after == before
 
 
@@ -106,21 +115,27 @@ def test_wrong_use_is_named(copied: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`split` must be one of train, validation, test"):
         evaluate(copied, split="tset")
     (copied / "model.keras").unlink()
-    with pytest.raises(ValueError, match=f"Go on with: rnnapp train speech_commands --out {copied}"):
+    with pytest.raises(ValueError, match=f"rnnapp train speech_commands --out {copied} --resume"):
         evaluate(copied)
 
 
 def test_the_threshold_comes_from_validation(evaluated: Run, tones: Path) -> None:
     """Chosen on the test recording, it would promise what no user gets."""
     pipeline = evaluated.load_pipeline().open(str(tones))
-    hearing = Hearing(evaluated.load_model(), Clips.of(pipeline, "validation"),
-                      evaluated.spec.evaluation, lambda done, total: None)
+    hearing = Hearing(
+        evaluated.load_model(),
+        Clips.of(pipeline, "validation"),
+        evaluated.spec.evaluation,
+        lambda done, total: None,
+    )
     curve, limit = hearing.curve(), evaluated.spec.evaluation.false_accepts_per_hour
     known = evaluated.metrics()
     threshold = known["detector"]["threshold"]
     assert threshold == choose_threshold(curve, limit)
-    assert hearing.at(threshold) == (known["listening"]["validation_false_accepts_per_hour"],
-                                     known["listening"]["validation_misses"])
+    assert hearing.at(threshold) == (
+        known["listening"]["validation_false_accepts_per_hour"],
+        known["listening"]["validation_misses"],
+    )
     assert known["listening"]["test_misses"] < 0.2  # tones are easy, but it has to hear them
 
 
@@ -129,8 +144,7 @@ def test_a_recording_is_heard_as_its_clips_are(evaluated: Run) -> None:
     clips = some_clips()
     samples, _ = compose(clips, 4.0, np.random.default_rng(0))
     model = evaluated.load_model()
-    heard, step_seconds = listening._hear(
-        model, samples[None], RATE, lambda done, total: None)
+    heard, step_seconds = listening._hear(model, samples[None], RATE, lambda done, total: None)
     for step in (1, 20, heard.shape[1]):
         length = round(step * step_seconds * RATE)
         logits = model.predict_on_batch([samples[None, :length], np.array([length])])
@@ -178,16 +192,22 @@ def test_matching_counts_everything_once(
     wrong, missed = match(fired, truths, tolerance)
     assert len(fired) - wrong == len(truths) - missed >= 0
     for label in COMMANDS:
-        alone = match([e for e in fired if e.label == label],
-                      [t for t in truths if t.label == label], tolerance)
+        alone = match(
+            [e for e in fired if e.label == label],
+            [t for t in truths if t.label == label],
+            tolerance,
+        )
         assert alone[0] <= wrong and alone[1] <= missed
     assert match([Event(t.label, t.start + 0.5, 1.0) for t in truths], truths, tolerance)[0] == 0
     late = [Event(t.label, t.end + tolerance + 0.25, 1.0) for t in truths[-1:]]
     assert match(late, truths[-1:], tolerance) == (len(late), len(late))
 
 
-@given(false_accepts=st.lists(st.integers(0, 50), min_size=98, max_size=98),
-       misses=st.lists(st.integers(0, 20), min_size=98, max_size=98), limit=st.integers(0, 50))
+@given(
+    false_accepts=st.lists(st.integers(0, 50), min_size=98, max_size=98),
+    misses=st.lists(st.integers(0, 20), min_size=98, max_size=98),
+    limit=st.integers(0, 50),
+)
 def test_the_chosen_threshold_keeps_to_the_limit(
     false_accepts: list[int], misses: list[int], limit: int
 ) -> None:
@@ -196,7 +216,7 @@ def test_the_chosen_threshold_keeps_to_the_limit(
     assert len(curve) == len(THRESHOLDS)
     threshold = choose_threshold(curve, limit)
     allowed = curve[:, 0] <= limit
-    chosen = THRESHOLDS == threshold
+    chosen = threshold == THRESHOLDS
     assert chosen.sum() == 1
     if allowed.any():
         assert allowed[chosen].all() and curve[chosen, 1] == curve[allowed, 1].min()

@@ -46,8 +46,8 @@ def test_batches_are_what_the_pipeline_declares(run: Run, data: Path) -> None:
     dataset = pipeline.dataset("validation", 5)
     (inputs, targets), model = next(iter(dataset)), run.load_model()
     for declared, spec in zip(
-            tf.nest.flatten(pipeline.element_spec), tf.nest.flatten(dataset.element_spec),
-            strict=True):
+        tf.nest.flatten(pipeline.element_spec), tf.nest.flatten(dataset.element_spec), strict=True
+    ):
         assert declared.is_compatible_with(spec)
     assert [x.name for x in model.inputs] == list(inputs)
     logits = model(inputs)
@@ -57,7 +57,7 @@ def test_batches_are_what_the_pipeline_declares(run: Run, data: Path) -> None:
 def test_a_loaded_pipeline_encodes_as_the_fitted_one_did(run: Run, data: Path) -> None:
     """What a model hears in service is what it heard in validation."""
     pipeline = run.load_pipeline().open(str(data))
-    (inputs, _), = pipeline.dataset("test", 10_000).as_numpy_iterator()
+    ((inputs, _),) = pipeline.dataset("test", 10_000).as_numpy_iterator()
     files = [held.path for held in pipeline.clips if held.split == "test"]
     for name, encoded in run.load_pipeline().encode(*files).items():
         np.testing.assert_array_equal(encoded, inputs[name])
@@ -121,8 +121,12 @@ def test_a_flipped_byte_is_found(folder: Path, name: str) -> None:
         content = file.read_bytes()
         middle = len(content) // 2
         file.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
-        assert verify(folder) == {"passed": False, "checks": [], "not_run": [],
-                                  "changed": [file.relative_to(folder).as_posix()]}
+        assert verify(folder) == {
+            "passed": False,
+            "checks": [],
+            "not_run": [],
+            "changed": [file.relative_to(folder).as_posix()],
+        }
         file.write_bytes(content)
 
 
@@ -135,7 +139,8 @@ def test_another_model_does_not_agree(run: Run, folder: Path) -> None:
     path.write_bytes(content.replace(weights.tobytes(), (1.01 * weights).tobytes()))
     manifest = read_manifest(folder)
     manifest["files"]["device/float.tflite"]["sha256"] = hashlib.sha256(
-        path.read_bytes()).hexdigest()
+        path.read_bytes()
+    ).hexdigest()
     (folder / "manifest.json").write_text(json.dumps(manifest))
     again = verify(folder)
     assert not again["passed"] and not again["changed"]

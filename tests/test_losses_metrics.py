@@ -41,7 +41,8 @@ def test_the_loss_is_the_smoothed_crossentropy(
     expected = float(np.mean(-(mass * log_share).sum(axis=1)))
     # Float32 logarithms of numbers up to 60.
     assert float(SmoothedCrossentropy(smoothing)(targets, logits)) == pytest.approx(
-        expected, abs=1e-4)
+        expected, abs=1e-4
+    )
 
 
 def test_the_loss_survives_its_config() -> None:
@@ -51,8 +52,13 @@ def test_the_loss_survives_its_config() -> None:
     assert isinstance(loss, SmoothedCrossentropy) and loss.label_smoothing == 0.3
 
 
-@given(logits=hnp.arrays(np.float32, hnp.array_shapes(min_dims=1, max_dims=3),
-                         elements=st.floats(-2.0**99, 2.0**99, width=32)))
+@given(
+    logits=hnp.arrays(
+        np.float32,
+        hnp.array_shapes(min_dims=1, max_dims=3),
+        elements=st.floats(-(2.0**99), 2.0**99, width=32),
+    )
+)
 def test_probabilities_sum_to_one_and_keep_the_order(logits: np.ndarray) -> None:
     """Large logits must not overflow."""
     shares = metrics.softmax(logits)
@@ -69,8 +75,9 @@ def test_classification_counts_every_answer(answers: tuple[np.ndarray, np.ndarra
     targets, logits = answers
     figures = metrics.classification(targets, logits, LABELS)
     matrix, predicted = np.array(figures["confusion"]), logits.argmax(axis=1)
-    expected = [[int(((targets == t) & (predicted == p)).sum()) for p in range(4)]
-                for t in range(4)]
+    expected = [
+        [int(((targets == t) & (predicted == p)).sum()) for p in range(4)] for t in range(4)
+    ]
     assert matrix.tolist() == expected
     assert figures["examples"] == matrix.sum() == len(targets)
     assert figures["accuracy"] == pytest.approx(np.trace(matrix) / len(targets))
@@ -103,7 +110,8 @@ def test_pictures_are_drawn(tmp_path: Path) -> None:
     pictures = [
         plots.history(tmp_path / "history.csv", tmp_path / "history.png"),
         plots.confusion(matrix, [*LABELS[:3], "für"], tmp_path / "confusion.png"),
-        plots.detection_curve(np.array([1e4, 0.0]), np.array([0.0, 1.0]), (0.0, 1.0),
-                              tmp_path / "curve.png"),
+        plots.detection_curve(
+            np.array([1e4, 0.0]), np.array([0.0, 1.0]), (0.0, 1.0), tmp_path / "curve.png"
+        ),
     ]
     assert all(min(size_of(picture)) > 300 for picture in pictures)

@@ -13,7 +13,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from rnnapp import Run, checkpoints, train, training
 from rnnapp.checkpoints import Progress
@@ -75,8 +74,16 @@ def test_a_run_folder_is_whole(finished: Run) -> None:
     """Everything that a reader of the README looks for, and nothing half written."""
     folder = finished.folder
     assert sorted(path.name for path in folder.iterdir()) >= [
-        "checkpoints", "history.csv", "history.png", "logs", "metrics.json", "model.keras",
-        "pipeline", "replay.npz", "spec.json"]
+        "checkpoints",
+        "history.csv",
+        "history.png",
+        "logs",
+        "metrics.json",
+        "model.keras",
+        "pipeline",
+        "replay.npz",
+        "spec.json",
+    ]
     assert not list(folder.rglob("partial-*"))
     assert min(size_of(folder / "history.png")) > 300
     assert Run.open(folder) == finished
@@ -119,11 +126,12 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     assert history(copied) == history(finished.folder)
     for name in ("epochs", "best_epoch", "val_accuracy", "parameters"):
         assert run.metrics()["training"][name] == finished.metrics()["training"][name]
-    for resumed, whole in zip(
-            run.load_model().weights, finished.load_model().weights, strict=True):
+    for resumed, whole in zip(run.load_model().weights, finished.load_model().weights, strict=True):
         np.testing.assert_array_equal(resumed, whole, err_msg=whole.path)
-    with (np.load(run.folder / "checkpoints" / "last.npz") as resumed,
-          np.load(finished.folder / "checkpoints" / "last.npz") as whole):
+    with (
+        np.load(run.folder / "checkpoints" / "last.npz") as resumed,
+        np.load(finished.folder / "checkpoints" / "last.npz") as whole,
+    ):
         for name in set(whole.files) - {"progress"}:  # optimizer and generators
             np.testing.assert_array_equal(resumed[name], whole[name], err_msg=name)
 
@@ -134,19 +142,34 @@ def test_a_loss_that_is_no_number_stops_the_run(copied: Path) -> None:
     values["train"] |= {"learning_rate": 1e30, "clip_norm": 0.0}
     (copied / "spec.json").write_text(json.dumps(values))
     before = checkpoint(copied)
-    with pytest.raises(training.TrainingError, match=(
+    with pytest.raises(
+        training.TrainingError,
+        match=(
             r"in epoch 3, step \d+\. Lower the learning rate \(--set learning_rate=3\.3e\+29\)"
-            r".*stands in .*checkpoints")):
+            r".*stands in .*checkpoints"
+        ),
+    ):
         train("speech_commands", out=copied, resume=True)
     assert checkpoint(copied) == before
 
 
 def test_patience_ends_a_run_that_gets_no_better(tones: Path, tmp_path: Path) -> None:
     """The best epoch is the model, however many came after it."""
-    plain = ("units=4", "pooling=last", "convolutions=[]", "time_masks=0", "prelude_share=0",
-             "recurrent_dropout=0", "steps_per_execution=4")
-    run = train("speech_commands", tones, tmp_path / "run", settings=[
-        *TINY, *plain, "learning_rate=1e-12", "patience=2", "epochs=50"])
+    plain = (
+        "units=4",
+        "pooling=last",
+        "convolutions=[]",
+        "time_masks=0",
+        "prelude_share=0",
+        "recurrent_dropout=0",
+        "steps_per_execution=4",
+    )
+    run = train(
+        "speech_commands",
+        tones,
+        tmp_path / "run",
+        settings=[*TINY, *plain, "learning_rate=1e-12", "patience=2", "epochs=50"],
+    )
     assert len(history(run.folder)) == 3
     assert run.metrics()["training"]["best_epoch"] == 1
 
@@ -157,9 +180,14 @@ def test_a_run_is_not_written_over(
 ) -> None:
     """Hours of training must not go by a mistyped folder; nor change their meaning on the way."""
     monkeypatch.setattr(training, "_fit", None)
-    with pytest.raises(ValueError, match=(
-            r"keeps the settings.*Received: --set units=3" if resume else
-            r"must be a new folder: it holds a run. Go on with that run by --resume")):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"keeps the settings.*Received: --set units=3"
+            if resume
+            else r"must be a new folder: it holds a run. Go on with that run by --resume"
+        ),
+    ):
         train("speech_commands", tones, finished.folder, settings=["units=3"], resume=resume)
 
 
@@ -206,8 +234,9 @@ def test_weight_decay_spares_biases() -> None:
 
 def compiled(units: int = 2) -> keras.Model:
     """A small compiled model with a random generator."""
-    model = keras.Sequential([
-        keras.Input((3,)), keras.layers.Dropout(0.5), keras.layers.Dense(units)])
+    model = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dropout(0.5), keras.layers.Dense(units)]
+    )
     model.compile("adam", "mse")
     return model
 
@@ -250,7 +279,7 @@ def test_a_full_disk_spares_the_last_checkpoint(
 
 def keeper(run: Run, folder: Path, model: keras.Model) -> training._Keeper:
     """A keeper of a run in `folder`, in the middle of its first epoch."""
-    kept = training._Keeper(dataclasses.replace(run, folder=folder), Progress(), tf.Variable(0))
+    kept = training._Keeper(dataclasses.replace(run, folder=folder), Progress())
     kept.set_model(model)
     kept.set_params({"epochs": EPOCHS, "steps": 1})
     kept.on_epoch_begin(0)

@@ -39,8 +39,9 @@ def cast(
     require(not isinstance(patterns, str), "voices", "a list of patterns", patterns)
     found = find(None if engines is None else tuple(engines))
     require(bool(found), "engines", "installed: pip install espeakng-loader", engines)
-    everyone = {name: [(name, voice) for voice in engine.voices(language)]
-                for name, engine in found.items()}
+    everyone = {
+        name: [(name, voice) for voice in engine.voices(language)] for name, engine in found.items()
+    }
     known = sorted({tag for engine in found.values() for tag in engine.languages()})
     require(any(everyone.values()), "language", f"one of {', '.join(known)}", language)
     if patterns is not None:
@@ -48,8 +49,12 @@ def cast(
     if not isinstance(engines, Mapping):
         return [(1.0, [voice for group in everyone.values() for voice in group])]
     for name, share in engines.items():
-        require(share > 0 and bool(everyone[name]), "engines",
-                f"shares above 0 of engines with voices for {language}", {name: share})
+        require(
+            share > 0 and bool(everyone[name]),
+            "engines",
+            f"shares above 0 of engines with voices for {language}",
+            {name: share},
+        )
     return [(engines[name] / sum(engines.values()), group) for name, group in everyone.items()]
 
 
@@ -75,15 +80,20 @@ def take_turns(items: Sequence[T], count: int, draws: random.Random) -> list[T]:
     return [item for _ in rounds for item in draws.sample(items, len(items))][:count]
 
 
-def _matching(
-    everyone: dict[str, list[Voice]], patterns: Sequence[str]
-) -> dict[str, list[Voice]]:
+def _matching(everyone: dict[str, list[Voice]], patterns: Sequence[str]) -> dict[str, list[Voice]]:
     names = [speaker(voice) for group in everyone.values() for voice in group]
     for pattern in patterns:
-        require(any(fnmatchcase(name, pattern) for name in names), "voices",
-                f"patterns of voices such as {', '.join(names[:: len(names) // 8 + 1])}", pattern)
+        require(
+            any(fnmatchcase(name, pattern) for name in names),
+            "voices",
+            f"patterns of voices such as {', '.join(names[:: len(names) // 8 + 1])}",
+            pattern,
+        )
     return {
-        name: [voice for voice in group
-               if any(fnmatchcase(speaker(voice), pattern) for pattern in patterns)]
+        name: [
+            voice
+            for voice in group
+            if any(fnmatchcase(speaker(voice), pattern) for pattern in patterns)
+        ]
         for name, group in everyone.items()
     }

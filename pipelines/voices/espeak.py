@@ -113,8 +113,12 @@ def phonemes(texts: Sequence[str], language: str) -> list[list[str]]:
     """
     known = _languages()
     wanted = language.lower() if language.lower() in known else family(language)
-    require(wanted in map(family, known) or wanted in known, "language",
-            f"one of {', '.join(sorted(known))}", language)
+    require(
+        wanted in map(family, known) or wanted in known,
+        "language",
+        f"one of {', '.join(sorted(known))}",
+        language,
+    )
     with _library() as (library, _):
         _choose(library, known.get(wanted, wanted))
         return [list(_spell(library, text)) for text in texts]

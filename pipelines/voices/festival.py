@@ -41,8 +41,18 @@ class Festival:
         slower = NORMAL_RATE / rate * stature(pitch)
         with tempfile.TemporaryDirectory() as folder:
             file = str(Path(folder, "speech.wav"))
-            run(["text2wave", "-eval", f"(voice_{voice})", "-eval",
-                 f"(Parameter.set 'Duration_Stretch {slower:.3f})", "-o", file], text)
+            run(
+                [
+                    "text2wave",
+                    "-eval",
+                    f"(voice_{voice})",
+                    "-eval",
+                    f"(Parameter.set 'Duration_Stretch {slower:.3f})",
+                    "-o",
+                    file,
+                ],
+                text,
+            )
             samples, sample_rate = soundfile.read(file, dtype="float32")
         return samples, round(sample_rate * stature(pitch))
 

@@ -42,8 +42,19 @@ class Flite:
         slower = NORMAL_RATE / rate * stature(pitch)
         with tempfile.TemporaryDirectory() as folder:
             file = str(Path(folder, "speech.wav"))
-            run(["flite", "-voice", _voices()[voice], "--setf", f"duration_stretch={slower:.3f}",
-                 "-o", file, "-t", text])
+            run(
+                [
+                    "flite",
+                    "-voice",
+                    _voices()[voice],
+                    "--setf",
+                    f"duration_stretch={slower:.3f}",
+                    "-o",
+                    file,
+                    "-t",
+                    text,
+                ]
+            )
             samples, sample_rate = soundfile.read(file, dtype="float32")
         return samples, round(sample_rate * stature(pitch))
 
@@ -52,6 +63,9 @@ class Flite:
 def _voices() -> dict[str, str]:
     """What to call each voice by, to the program."""
     built_in = run(["flite", "-lv"]).partition(":")[2].split()
-    found = {path.stem.lower(): str(path) for folder in folders(FOLDERS)
-             for path in folder.glob("*.flitevox")}
+    found = {
+        path.stem.lower(): str(path)
+        for folder in folders(FOLDERS)
+        for path in folder.glob("*.flitevox")
+    }
     return {name: name for name in built_in if name not in _LEFT_OUT} | found

@@ -29,7 +29,13 @@ _OUTPUT = bytes([1 << 3 | 2, len(_NAME)]) + _NAME
 _DURATIONS = bytes([7 << 3 | 2, len(_OUTPUT) + 2, 12 << 3 | 2, len(_OUTPUT)]) + _OUTPUT
 # The first letter of a voice's name says what it speaks.
 _LANGUAGES = {
-    "a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr", "h": "hi", "i": "it", "p": "pt-br",
+    "a": "en-us",
+    "b": "en-gb",
+    "e": "es",
+    "f": "fr-fr",
+    "h": "hi",
+    "i": "it",
+    "p": "pt-br",
 }
 _LOCK = threading.Lock()
 
@@ -62,8 +68,9 @@ class Kokoro:
         """The voices of the language, and blends that speak it: "af_bella", "af_bella+jf_alpha"."""
         names = sorted(_styles())
         own = [name for name in names if family(_LANGUAGES.get(name[0], "")) == family(language)]
-        blends = [f"{name}+{other}" for name in own for other in names
-                  if other not in own or other > name]
+        blends = [
+            f"{name}+{other}" for name in own for other in names if other not in own or other > name
+        ]
         return own + blends
 
     def synthesize(
@@ -139,7 +146,11 @@ def _session() -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     files = _model_files()
-    model = files[0].read_bytes() if files else b"".join(
-        resources.files(part).joinpath("part.bin").read_bytes() for part in _PARTS)
+    model = (
+        files[0].read_bytes()
+        if files
+        else b"".join(resources.files(part).joinpath("part.bin").read_bytes() for part in _PARTS)
+    )
     return onnxruntime.InferenceSession(
-        model + _DURATIONS, options, providers=["CPUExecutionProvider"])
+        model + _DURATIONS, options, providers=["CPUExecutionProvider"]
+    )

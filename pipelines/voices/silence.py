@@ -59,8 +59,11 @@ def clicks(time: np.ndarray, draws: Draws) -> np.ndarray:
 def breath(time: np.ndarray, draws: Draws) -> np.ndarray:
     """Breath and rustle: a band of noise that rises and falls."""
     centre, width = draws.uniform(400, 5000), draws.uniform(0.3, 1.2)
-    band = _shaped(len(time), draws, lambda f: np.exp(-((np.log(f * time.size / time[-1] / centre)
-                                                        / width) ** 2)))
+    band = _shaped(
+        len(time),
+        draws,
+        lambda f: np.exp(-((np.log(f * time.size / time[-1] / centre) / width) ** 2)),
+    )
     middle, length = draws.uniform(0, time[-1]), draws.uniform(0.08, 0.5)
     return band * np.exp(-(((time - middle) / length) ** 2))
 
@@ -83,7 +86,13 @@ def still(time: np.ndarray, draws: Draws) -> np.ndarray:
 
 
 KINDS: tuple[Callable[[np.ndarray, Draws], np.ndarray], ...] = (
-    room, room, hum, clicks, breath, tones, still,
+    room,
+    room,
+    hum,
+    clicks,
+    breath,
+    tones,
+    still,
 )
 
 

@@ -15,16 +15,21 @@ def write(manifest: dict[str, Any], certificate: dict[str, Any]) -> str:
     Returns:
         Markdown.
     """
-    return "\n\n".join([
-        f"# {manifest['name']}",
-        _about(manifest),
-        "## Quality",
-        _quality(manifest["metrics"]),
-        "## Files",
-        _files(manifest["files"]),
-        "## Agreement with the Keras model",
-        _checks(certificate),
-    ]) + "\n"
+    return (
+        "\n\n".join(
+            [
+                f"# {manifest['name']}",
+                _about(manifest),
+                "## Quality",
+                _quality(manifest["metrics"]),
+                "## Files",
+                _files(manifest["files"]),
+                "## Agreement with the Keras model",
+                _checks(certificate),
+            ]
+        )
+        + "\n"
+    )
 
 
 def _about(manifest: dict[str, Any]) -> str:
@@ -48,8 +53,11 @@ def _about(manifest: dict[str, Any]) -> str:
 def _quality(metrics: dict[str, Any]) -> str:
     rows = ["| split | measure | value |", "|---|---|---|"]
     for split, figures in metrics.get("evaluation", {}).items():
-        rows += [f"| {split} | {name} | {value:.4g} |" for name, value in figures.items()
-                 if isinstance(value, int | float)]
+        rows += [
+            f"| {split} | {name} | {value:.4g} |"
+            for name, value in figures.items()
+            if isinstance(value, int | float)
+        ]
     return "\n".join(rows) if len(rows) > 2 else "Not evaluated yet: `rnnapp evaluate RUN`."
 
 
@@ -60,13 +68,18 @@ def _files(files: dict[str, Any]) -> str:
 
 
 def _checks(certificate: dict[str, Any]) -> str:
-    rows = ["| format | runtime | signature | replayed | answers | largest difference | bound | "
-            "median call |", "|---|---|---|---|---|---|---|---|"]
+    rows = [
+        "| format | runtime | signature | replayed | answers | largest difference | bound | "
+        "median call |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     rows += [
         f"| {c['format']} | {c['runtime']} | {c['signature']} | {c['case']} | {c['comparisons']} | "
         f"{c['max_difference']:.1e} | {c['bound']:.0e} | {c['median_us']:.0f} µs |"
         for c in certificate["checks"]
     ]
-    rows += [f"| {a['format']} | {a['runtime']} | not run: {a['reason']} | | | | | |"
-             for a in certificate["not_run"]]
+    rows += [
+        f"| {a['format']} | {a['runtime']} | not run: {a['reason']} | | | | | |"
+        for a in certificate["not_run"]
+    ]
     return "\n".join(rows)

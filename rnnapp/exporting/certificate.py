@@ -77,8 +77,10 @@ def certify(
         report(done, len(jobs))
         if RUNTIMES[runtime].available:
             loaded = RUNTIMES[runtime].load(folder / FORMATS[name].path)
-            checks += [_check(name, runtime, loaded, signature, *cases[signature])
-                       for signature in loaded.signatures]
+            checks += [
+                _check(name, runtime, loaded, signature, *cases[signature])
+                for signature in loaded.signatures
+            ]
         else:
             absent.append({"format": name, "runtime": runtime, "reason": "not installed"})
     report(len(jobs), len(jobs))
@@ -86,8 +88,9 @@ def certify(
         "passed": all(check.passed for check in checks),
         "checks": [check.to_dict() for check in checks],
         "not_run": absent,
-        "runtimes": {name: runtime.version for name, runtime in RUNTIMES.items()
-                     if runtime.available},
+        "runtimes": {
+            name: runtime.version for name, runtime in RUNTIMES.items() if runtime.available
+        },
     }
 
 
@@ -96,11 +99,15 @@ def failures(certificate: dict[str, Any]) -> str:
     lines = []
     for check in certificate["checks"]:
         if not check["passed"]:
-            what = (f"differs by {check['max_difference']:.2e}, allowed are {check['bound']:.0e}"
-                    if check["max_difference"] > check["bound"]
-                    else "gave another answer to the same input: it keeps state between calls")
-            lines.append(f"{check['format']} in {check['runtime']}, signature "
-                         f"{check['signature']} ({check['case']}): {what}")
+            what = (
+                f"differs by {check['max_difference']:.2e}, allowed are {check['bound']:.0e}"
+                if check["max_difference"] > check["bound"]
+                else "gave another answer to the same input: it keeps state between calls"
+            )
+            lines.append(
+                f"{check['format']} in {check['runtime']}, signature "
+                f"{check['signature']} ({check['case']}): {what}"
+            )
     return "\n".join(lines)
 
 
@@ -126,13 +133,23 @@ def _check(
     if case.targets is not None:
         known = case.targets >= 0
         truth = case.targets[known]
-        accuracy = float(np.mean(answers[known].argmax(-1) == truth)
-                         - np.mean(case.expected[known].argmax(-1) == truth))
+        accuracy = float(
+            np.mean(answers[known].argmax(-1) == truth)
+            - np.mean(case.expected[known].argmax(-1) == truth)
+        )
     difference = np.abs(answers - case.expected)
     return Check(
-        name, runtime, signature, case.name, len(answers),
+        name,
+        runtime,
+        signature,
+        case.name,
+        len(answers),
         float(difference.max()) if np.isfinite(answers).all() else float("inf"),
-        FORMATS[name].bound, accuracy, repeatable, 1e6 * float(np.median(seconds)))
+        FORMATS[name].bound,
+        accuracy,
+        repeatable,
+        1e6 * float(np.median(seconds)),
+    )
 
 
 def _replay_windows(
@@ -175,7 +192,7 @@ def _replay_stream(
 
 def _stream(loaded: Loaded, signature: str, case: Case) -> tuple[np.ndarray, list[float]]:
     stepper = Stepper(loaded, signature)
-    (name, info), = stepper.inputs.items()
+    ((name, info),) = stepper.inputs.items()
     size, wanted = info.shape[1], set(case.lengths.tolist())
     answers, seconds = [], []
     for start in range(0, int(case.lengths.max()), size):

@@ -57,8 +57,10 @@ def export(
     names = _format_names(formats)
     target = Path(out or Path("exported") / run.folder.resolve().name)
     if target.exists() and not overwrite:
-        raise ValueError(f"{target} must not exist yet. Replace it by --overwrite, or choose "
-                         "another folder by --out.")
+        raise ValueError(
+            f"{target} must not exist yet. Replace it by --overwrite, or choose "
+            "another folder by --out."
+        )
     if target.exists():
         read_manifest(target)  # nothing but an export is replaced
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -87,8 +89,11 @@ def verify(folder: str | os.PathLike) -> dict[str, Any]:
 
     folder = Path(folder)
     manifest = read_manifest(folder)
-    changed = [name for name, entry in manifest["files"].items()
-               if not (folder / name).is_file() or _sha256(folder / name) != entry["sha256"]]
+    changed = [
+        name
+        for name, entry in manifest["files"].items()
+        if not (folder / name).is_file() or _sha256(folder / name) != entry["sha256"]
+    ]
     if changed:  # not run: a changed file may crash its runtime, and a SavedModel is code
         return {"passed": False, "changed": changed, "checks": [], "not_run": []}
     model = keras.models.load_model(folder / MODEL, compile=False)
@@ -106,8 +111,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / "manifest.json"
     if not path.is_file():
-        raise ValueError(f"{folder} must be an export folder, as `rnnapp export` writes it. "
-                         "Received: a path without manifest.json")
+        raise ValueError(
+            f"{folder} must be an export folder, as `rnnapp export` writes it. "
+            "Received: a path without manifest.json"
+        )
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -141,15 +148,23 @@ def _write(run: Run, folder: Path, names: list[str]) -> None:
     replay = Replay.load(folder / REPLAY)
     stepper, refusal = _stepper(model)
     unit = stepper.input_shape[0] if stepper else 1
-    source = Source(model, folder / MODEL, list(pipeline.labels), replay.time, stepper,
-                    _associated(run, pipeline, stepper))
+    source = Source(
+        model,
+        folder / MODEL,
+        list(pipeline.labels),
+        replay.time,
+        stepper,
+        _associated(run, pipeline, stepper),
+    )
     with progress.bar("Exporting") as report:
         _write_formats(source, folder, names, report)
     with progress.bar("Certifying") as report:
         certificate = certify(folder, names, Reference(model, replay, unit), report)
     if not certificate["passed"]:
-        raise ExportError("The export does not agree with its model, so nothing was written:\n"
-                          + failures(certificate))
+        raise ExportError(
+            "The export does not agree with its model, so nothing was written:\n"
+            + failures(certificate)
+        )
     (folder / "labels.txt").write_text("\n".join(source.labels) + "\n", encoding="utf-8")
     write_json(folder / "certificate.json", certificate)
     manifest = _manifest(run, folder, names, unit, refusal)
@@ -164,9 +179,7 @@ def _stepper(model: Any) -> tuple[StepModel | None, str | None]:
         return None, str(error)
 
 
-def _write_formats(
-    source: Source, folder: Path, names: list[str], report: progress.Report
-) -> None:
+def _write_formats(source: Source, folder: Path, names: list[str], report: progress.Report) -> None:
     writers = {FORMATS[name].write for name in names}
     done = 0
     for write in sorted(writers, key=lambda w: w.__name__):
@@ -186,8 +199,10 @@ def _associated(run: Run, pipeline: Any, stepper: StepModel | None) -> dict[str,
         "background_labels": [label for label in pipeline.labels if label.startswith("_")],
     }
     known = {key: value for key, value in notes.items() if value is not None}
-    return {"labels.txt": "\n".join(pipeline.labels) + "\n",
-            "rnnapp.json": json.dumps(known, indent=2) + "\n"}
+    return {
+        "labels.txt": "\n".join(pipeline.labels) + "\n",
+        "rnnapp.json": json.dumps(known, indent=2) + "\n",
+    }
 
 
 def _manifest(
@@ -195,7 +210,8 @@ def _manifest(
 ) -> dict[str, Any]:
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-        for path in sorted(folder.rglob("*")) if path.is_file()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
     }
     return {
         "name": folder.name,

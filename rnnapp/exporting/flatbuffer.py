@@ -74,12 +74,14 @@ def halved(content: bytes) -> bytes:
             halves[tensor.buffer] = len(model.buffers)
             model.buffers.append(schema.BufferT(data=np.frombuffer(half.tobytes(), np.uint8)))
         stored = schema.TensorT(
-            shape=tensor.shape, type=kinds.FLOAT16, buffer=halves[tensor.buffer], name=b"half")
+            shape=tensor.shape, type=kinds.FLOAT16, buffer=halves[tensor.buffer], name=b"half"
+        )
         subgraph.tensors.append(stored)
         tensor.buffer = 0  # computed from now on
         place = next(i for i, other in enumerate(subgraph.tensors) if other is tensor)
         operator = schema.OperatorT(
-            opcodeIndex=code, inputs=[len(subgraph.tensors) - 1], outputs=[place])
+            opcodeIndex=code, inputs=[len(subgraph.tensors) - 1], outputs=[place]
+        )
         subgraph.operators.insert(0, operator)
     for buffer in halves:
         model.buffers[buffer].data = None
@@ -88,8 +90,7 @@ def halved(content: bytes) -> bytes:
 
 def _operator_code(schema: Any, builtin: int, version: int) -> Any:
     # Old readers look at the deprecated field, new ones at the greater of the two.
-    return schema.OperatorCodeT(
-        deprecatedBuiltinCode=builtin, builtinCode=builtin, version=version)
+    return schema.OperatorCodeT(deprecatedBuiltinCode=builtin, builtinCode=builtin, version=version)
 
 
 def _tensors(model: Any) -> Iterator[tuple[Any, Any]]:

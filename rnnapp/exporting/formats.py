@@ -66,7 +66,8 @@ def _write_tflite(source: Source, folder: Path, names: list[str]) -> None:
     variants = {name.removeprefix("tflite_"): name for name in names}
     streams = source.stepper is not None
     paths = tflite.convert(
-        source.model_path, folder / "device", list(variants), time=source.time, streams=streams)
+        source.model_path, folder / "device", list(variants), time=source.time, streams=streams
+    )
     for variant, path in paths.items():
         tflite.attach(path, source.associated)
         path.replace(folder / FORMATS[variants[variant]].path)
@@ -78,11 +79,13 @@ _LITERT: Any = ("ai_edge_litert",)
 # The bounds are those of float32 summed in another order, of 11-bit weights, and of 8-bit weights.
 FORMATS: dict[str, Format] = {
     "saved_model": Format(
-        "SavedModel for TensorFlow Serving", "serving/1", 1e-5, _TF, _write_saved_model),
-    "tflite_float": Format(
-        "TFLite, float32", "device/float.tflite", 1e-5, _LITERT, _write_tflite),
+        "SavedModel for TensorFlow Serving", "serving/1", 1e-5, _TF, _write_saved_model
+    ),
+    "tflite_float": Format("TFLite, float32", "device/float.tflite", 1e-5, _LITERT, _write_tflite),
     "tflite_dynamic": Format(
-        "TFLite, int8 weights", "device/dynamic.tflite", 2e-2, _LITERT, _write_tflite),
+        "TFLite, int8 weights", "device/dynamic.tflite", 2e-2, _LITERT, _write_tflite
+    ),
     "tflite_float16": Format(
-        "TFLite, float16 weights", "device/float16.tflite", 1e-3, _LITERT, _write_tflite),
+        "TFLite, float16 weights", "device/float16.tflite", 1e-3, _LITERT, _write_tflite
+    ),
 }

@@ -52,7 +52,8 @@ class Reference:
         # One trace for every number and length of sequences.
         self._call = tf.function(
             lambda inputs: tf.nn.softmax(model(inputs, training=False)),
-            input_signature=[[tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]])
+            input_signature=[[tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]],
+        )
 
     def probabilities(self, sequences: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """What the Keras model answers, (batch, classes)."""
@@ -65,8 +66,13 @@ class Reference:
         sequences = np.concatenate([replay.sequences, extremes])
         lengths = np.full(len(sequences), replay.time, np.int32)
         targets = np.concatenate([replay.targets, np.full(len(extremes), -1, np.int32)])
-        return Case("whole windows, silence and noise", sequences, lengths,
-                    self.probabilities(sequences, lengths), targets)
+        return Case(
+            "whole windows, silence and noise",
+            sequences,
+            lengths,
+            self.probabilities(sequences, lengths),
+            targets,
+        )
 
     def padded(self) -> Case:
         """Lengths from one step to the window, padded with each sequence's first element."""

@@ -101,8 +101,11 @@ class CApi:
 
         self._session = CApiSession(folder)
         graph = meta_graph_pb2.MetaGraphDef.FromString(self._session.meta_graph)
-        self._signatures = {name: signature for name, signature in graph.signature_def.items()
-                            if name != "__saved_model_init_op"}
+        self._signatures = {
+            name: signature
+            for name, signature in graph.signature_def.items()
+            if name != "__saved_model_init_op"
+        }
         self.name, self.signatures = str(folder), list(self._signatures)
 
     def inputs(self, signature: str) -> dict[str, TensorInfo]:

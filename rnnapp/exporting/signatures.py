@@ -59,8 +59,11 @@ def sequence_spec(model: keras.Model, batch: int | None, time: int | None) -> tf
 
 def step_specs(stepper: StepModel, batch: int | None) -> dict[str, tf.TensorSpec]:
     """The specifications of a step's inputs: the sequence first, then each state."""
-    specs = {"samples" if stepper.input_name == "waveform" else stepper.input_name: tf.TensorSpec(
-        (batch, *stepper.input_shape), stepper.input_dtype)}
+    specs = {
+        "samples" if stepper.input_name == "waveform" else stepper.input_name: tf.TensorSpec(
+            (batch, *stepper.input_shape), stepper.input_dtype
+        )
+    }
     for name, shape in stepper.state_shapes.items():
         specs[name] = tf.TensorSpec((batch, *shape), tf.float32)
     return {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in specs.items()}

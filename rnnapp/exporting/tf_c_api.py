@@ -43,16 +43,36 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "TF_DeleteSessionOptions": (None, [c_void_p]),
     "TF_LoadSessionFromSavedModel": (
         c_void_p,
-        [c_void_p, c_void_p, c_char_p, POINTER(c_char_p), c_int, c_void_p, POINTER(_Buffer),
-         c_void_p],
+        [
+            c_void_p,
+            c_void_p,
+            c_char_p,
+            POINTER(c_char_p),
+            c_int,
+            c_void_p,
+            POINTER(_Buffer),
+            c_void_p,
+        ],
     ),
     "TF_CloseSession": (None, [c_void_p, c_void_p]),
     "TF_DeleteSession": (None, [c_void_p, c_void_p]),
     "TF_GraphOperationByName": (c_void_p, [c_void_p, c_char_p]),
     "TF_SessionRun": (
         None,
-        [c_void_p, c_void_p, POINTER(_Output), POINTER(c_void_p), c_int, POINTER(_Output),
-         POINTER(c_void_p), c_int, POINTER(c_void_p), c_int, c_void_p, c_void_p],
+        [
+            c_void_p,
+            c_void_p,
+            POINTER(_Output),
+            POINTER(c_void_p),
+            c_int,
+            POINTER(_Output),
+            POINTER(c_void_p),
+            c_int,
+            POINTER(c_void_p),
+            c_int,
+            c_void_p,
+            c_void_p,
+        ],
     ),
     "TF_AllocateTensor": (c_void_p, [c_int, POINTER(c_int64), c_int, c_size_t]),
     "TF_DeleteTensor": (None, [c_void_p]),
@@ -74,8 +94,10 @@ def _library() -> Any:
     if spec is None or spec.origin is None:
         raise ImportError("TensorFlow must be installed: its wheel holds the C API.")
     folder = Path(spec.origin).parent
-    libraries = [ctypes.CDLL(str(folder / name))
-                 for name in ("libtensorflow_framework.so.2", "libtensorflow_cc.so.2")]
+    libraries = [
+        ctypes.CDLL(str(folder / name))
+        for name in ("libtensorflow_framework.so.2", "libtensorflow_cc.so.2")
+    ]
     functions = {}
     for name, (result, arguments) in _FUNCTIONS.items():
         library = next(lib for lib in libraries if hasattr(lib, name))
@@ -102,7 +124,8 @@ class CApiSession:
         options, buffer = self._api.TF_NewSessionOptions(), self._api.TF_NewBuffer()
         tags = (c_char_p * 1)(b"serve")
         self._session = self._api.TF_LoadSessionFromSavedModel(
-            options, None, str(folder).encode(), tags, 1, self._graph, buffer, self._status)
+            options, None, str(folder).encode(), tags, 1, self._graph, buffer, self._status
+        )
         self._api.TF_DeleteSessionOptions(options)
         self._check()
         self.meta_graph = ctypes.string_at(buffer.contents.data, buffer.contents.length)
@@ -127,8 +150,19 @@ class CApiSession:
         results = (c_void_p * len(fetches))()
         try:
             self._api.TF_SessionRun(
-                self._session, None, inputs, values, len(feeds), outputs, results, len(fetches),
-                None, 0, None, self._status)
+                self._session,
+                None,
+                inputs,
+                values,
+                len(feeds),
+                outputs,
+                results,
+                len(fetches),
+                None,
+                0,
+                None,
+                self._status,
+            )
             self._check()
             return [self._to_array(tensor) for tensor in results]
         finally:
@@ -161,14 +195,12 @@ class CApiSession:
         shape = (c_int64 * value.ndim)(*value.shape)
         if value.dtype.kind in "OSU":
             return self._to_string_tensor(value, shape)
-        tensor = self._api.TF_AllocateTensor(
-            _CODES[value.dtype], shape, value.ndim, value.nbytes)
+        tensor = self._api.TF_AllocateTensor(_CODES[value.dtype], shape, value.ndim, value.nbytes)
         ctypes.memmove(self._api.TF_TensorData(tensor), value.ctypes.data, value.nbytes)
         return tensor
 
     def _to_string_tensor(self, value: np.ndarray, shape: Any) -> int:
-        tensor = self._api.TF_AllocateTensor(
-            _STRING, shape, value.ndim, _STRING_SIZE * value.size)
+        tensor = self._api.TF_AllocateTensor(_STRING, shape, value.ndim, _STRING_SIZE * value.size)
         data = self._api.TF_TensorData(tensor)
         for i, item in enumerate(value.ravel().tolist()):
             text = item if isinstance(item, bytes) else str(item).encode()
@@ -182,8 +214,10 @@ class CApiSession:
         data, kind = api.TF_TensorData(tensor), api.TF_TensorType(tensor)
         if kind == _STRING:
             places = [data + _STRING_SIZE * i for i in range(int(np.prod(shape, dtype=int)))]
-            texts = [ctypes.string_at(api.TF_StringGetDataPointer(p), api.TF_StringGetSize(p))
-                     for p in places]
+            texts = [
+                ctypes.string_at(api.TF_StringGetDataPointer(p), api.TF_StringGetSize(p))
+                for p in places
+            ]
             return np.array(texts, dtype=object).reshape(shape)
         content = ctypes.string_at(data, api.TF_TensorByteSize(tensor))
         return np.frombuffer(content, _DTYPES[kind]).reshape(shape).copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -43,8 +44,13 @@ def convert(
     Raises:
         ConversionError: If the converter fails, crashes or takes too long.
     """
-    job = {"model": str(model), "folder": str(folder), "variants": list(variants), "time": time,
-           "streams": streams}
+    job = {
+        "model": str(model),
+        "folder": str(folder),
+        "variants": list(variants),
+        "time": time,
+        "streams": streams,
+    }
     command = [sys.executable, "-m", "rnnapp.exporting.tflite", json.dumps(job)]
     folder.mkdir(parents=True, exist_ok=True)
     paths = {variant: folder / f"{variant}.tflite" for variant in variants}
@@ -52,7 +58,7 @@ def convert(
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_seconds)
     except subprocess.TimeoutExpired as error:
         raise ConversionError(
-            f"TFLite conversion of {model} took more than {timeout_seconds:.0f} s."
+            f"TFLite conversion of {model} took more than {timeout_seconds:g} s."
         ) from error
     if done.returncode:
         left = [variant for variant, path in paths.items() if not path.exists()]
@@ -94,18 +100,23 @@ def _work(job: dict[str, Any]) -> None:
         traced["step"] = tf.function(step, autograph=False).get_concrete_function(**specs)
     with tempfile.TemporaryDirectory() as saved:
         tf.saved_model.save(holder, saved, signatures=traced)
+
+        @functools.cache
+        def converted(quantized: bool) -> bytes:
+            return _converter(tf, saved, list(traced), quantized).convert()
+
         for variant in job["variants"]:
-            content = _converter(tf, saved, list(traced), variant).convert()
+            content = converted(variant == "dynamic")
             if variant == "float16":
                 content = flatbuffer.halved(content)
             path = Path(job["folder"]) / f"{variant}.tflite"
             path.write_bytes(flatbuffer.compact(content))
 
 
-def _converter(tf: Any, saved: str, keys: list[str], variant: str) -> Any:
+def _converter(tf: Any, saved: str, keys: list[str], quantized: bool) -> Any:
     converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=keys)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if variant == "dynamic":
+    if quantized:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         # tflite-runtime 2.14 does not know the per-channel kernels of dense layers.
         converter._experimental_disable_per_channel_quantization_for_dense_layers = True

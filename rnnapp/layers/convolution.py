@@ -78,8 +78,9 @@ class CausalConv(keras.layers.Layer):
             mask: Bool (batch, timesteps') of the *outputs*: padding stays out of the statistics.
             training: Normalise by the batch.
         """
-        return self._convolve(tf.pad(inputs, [[0, 0], [self.past, 0], [0, 0], [0, 0]]),
-                              mask, training)
+        return self._convolve(
+            tf.pad(inputs, [[0, 0], [self.past, 0], [0, 0], [0, 0]]), mask, training
+        )
 
     def step(
         self, inputs: tf.Tensor, states: dict[str, tf.Tensor]

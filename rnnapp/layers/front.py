@@ -141,8 +141,10 @@ class LogMel(keras.layers.Layer):
         )  # (batch, timesteps, bins)
         # The constants stand on the left: on the right, dynamic-range quantization would round
         # them to int8 along with the activations, which costs 0.2 in probability.
-        bands = [tf.matmul(block[None], spectrum[..., start:stop], transpose_b=True)
-                 for start, stop, block in self.mel_blocks]
+        bands = [
+            tf.matmul(block[None], spectrum[..., start:stop], transpose_b=True)
+            for start, stop, block in self.mel_blocks
+        ]
         frames = tf.math.log(tf.concat(bands, axis=1) + FLOOR)  # (batch, mel, timesteps)
         if self.dct is not None:
             frames = tf.matmul(self.dct[None], frames)  # (batch, mfcc, timesteps)

@@ -50,11 +50,13 @@ class StepModel(tf.Module):
             for key, shape in _state_shapes(layer).items():
                 self.state_shapes[f"{layer.name}_{key}"] = shape
         self.frames_per_step = steps * _product(
-            layer.stride_time for layer in _layers(model) if hasattr(layer, "stride_time"))
+            layer.stride_time for layer in _layers(model) if hasattr(layer, "stride_time")
+        )
         source = model.inputs[0]
         self.input_name = source.name
         per_frame = _product(
-            layer.frame_step for layer in _layers(model) if hasattr(layer, "frame_step"))
+            layer.frame_step for layer in _layers(model) if hasattr(layer, "frame_step")
+        )
         self.input_shape = (self.frames_per_step * per_frame, *source.shape[2:])
         self.input_dtype = tf.as_dtype(source.dtype)
 
@@ -113,7 +115,8 @@ def _state_shapes(layer: keras.layers.Layer) -> dict[str, tuple[int, ...]]:
     if isinstance(layer, keras.layers.Bidirectional):
         raise NotCausalError(
             f"`{layer.name}` reads the sequence backwards as well, so it cannot answer before the "
-            "end. Train with bidirectional=false to stream; whole-sequence exports still work.")
+            "end. Train with bidirectional=false to stream; whole-sequence exports still work."
+        )
     if isinstance(layer, keras.layers.RNN):
         if layer.go_backwards:
             raise NotCausalError(f"`{layer.name}` has go_backwards=True: it starts from the end.")
@@ -133,7 +136,8 @@ def _state_shapes(layer: keras.layers.Layer) -> dict[str, tuple[int, ...]]:
     raise NotCausalError(
         f"`{layer.name}` ({type(layer).__name__}) has no streaming step. Layers that have one: "
         "recurrent, causal convolution, pooling over a window, and those that act on each "
-        "timestep alone.")
+        "timestep alone."
+    )
 
 
 def _is_timeless_reshape(layer: keras.layers.Layer) -> bool:

@@ -105,8 +105,9 @@ class Task:
         Raises:
             ValueError: If a name or value is wrong; the message lists the valid ones.
         """
-        spec = RunSpec(self.name, data, self.model, self.train, self.pipeline_spec,
-                       self.evaluation_spec)
+        spec = RunSpec(
+            self.name, data, self.model, self.train, self.pipeline_spec, self.evaluation_spec
+        )
         for assignment in assignments:
             for single in self._expanded(assignment):
                 spec = overrides.override(spec, single)
@@ -119,8 +120,10 @@ class Task:
         if key.strip() != "preset":
             return (assignment,)
         if name not in self.presets:
-            raise ValueError(f"{self.name} has no preset {name!r}. Valid names: "
-                             + (", ".join(self.presets) or "none"))
+            raise ValueError(
+                f"{self.name} has no preset {name!r}. Valid names: "
+                + (", ".join(self.presets) or "none")
+            )
         return self.presets[name]
 
     def spec_from_dict(self, values: Mapping[str, Any]) -> RunSpec:

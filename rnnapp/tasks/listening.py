@@ -67,8 +67,13 @@ class Clips:
         padded = np.zeros((len(waveforms), max(lengths)), np.float32)
         for row, waveform in zip(padded, waveforms, strict=True):
             row[: len(waveform)] = waveform
-        return cls(padded, np.array(lengths), np.array(targets), list(pipeline.labels),
-                   pipeline.spec.sample_rate)
+        return cls(
+            padded,
+            np.array(lengths),
+            np.array(targets),
+            list(pipeline.labels),
+            pipeline.spec.sample_rate,
+        )
 
 
 def compose(
@@ -89,7 +94,8 @@ def compose(
     others = [i for i, name in enumerate(clips.labels) if name in BACKGROUND and name != SILENCE]
     other = np.flatnonzero(np.isin(clips.targets, others))
     commands = np.flatnonzero(
-        ~np.isin(clips.targets, [i for i, n in enumerate(clips.labels) if n in BACKGROUND]))
+        ~np.isin(clips.targets, [i for i, n in enumerate(clips.labels) if n in BACKGROUND])
+    )
     truths: list[Truth] = []
     position = rate
     while True:
@@ -132,13 +138,18 @@ class Hearing:
         self.clips, self.spec = clips, spec
         generator = np.random.default_rng(spec.seed)
         recordings = [
-            compose(clips, 60 * spec.minutes / STREAMS, generator) for _ in range(STREAMS)]
+            compose(clips, 60 * spec.minutes / STREAMS, generator) for _ in range(STREAMS)
+        ]
         self.truths = [truths for _, truths in recordings]
         waveforms = np.stack([samples for samples, _ in recordings])
         probabilities, self.step_seconds = _hear(model, waveforms, clips.sample_rate, report)
         detector = Detector(
-            clips.labels, smoothing_ms=spec.smoothing_ms, refractory_ms=spec.refractory_ms,
-            step_ms=1000 * self.step_seconds, background_labels=BACKGROUND)
+            clips.labels,
+            smoothing_ms=spec.smoothing_ms,
+            refractory_ms=spec.refractory_ms,
+            step_ms=1000 * self.step_seconds,
+            background_labels=BACKGROUND,
+        )
         self.refractory = detector.refractory
         self.smoothed = [smooth(stream, detector.window) for stream in probabilities]
 
@@ -196,8 +207,14 @@ def match(events: list[Event], truths: list[Truth], tolerance: float) -> tuple[i
     open_truths = list(truths)
     wrong = 0
     for event in events:
-        found = next((t for t in open_truths if t.label == event.label
-                      and t.start <= event.time_s <= t.end + tolerance), None)
+        found = next(
+            (
+                t
+                for t in open_truths
+                if t.label == event.label and t.start <= event.time_s <= t.end + tolerance
+            ),
+            None,
+        )
         if found is None:
             wrong += 1
         else:

@@ -47,7 +47,8 @@ def _default_data(folder: Path, report: Report) -> Path:
 
     target = folder / f"speech_commands-{DEFAULT_CLIPS_PER_WORD}"
     synthesize(
-        WORDS, target, clips_per_word=DEFAULT_CLIPS_PER_WORD, engines=("espeak",), progress=report)
+        WORDS, target, clips_per_word=DEFAULT_CLIPS_PER_WORD, engines=("espeak",), progress=report
+    )
     return target
 
 
@@ -76,31 +77,33 @@ def _metrics() -> list[keras.metrics.Metric]:
 
 
 def _score(evaluation: Evaluation) -> dict[str, Any]:
-    return metrics.classification(
-        evaluation.targets, evaluation.logits, evaluation.pipeline.labels)
+    return metrics.classification(evaluation.targets, evaluation.logits, evaluation.pipeline.labels)
 
 
 def _plot(evaluation: Evaluation, folder: Path) -> list[Path]:
     figures = _score(evaluation)
     picture = folder / f"confusion_{evaluation.name}.png"
-    return [plots.confusion(
-        np.array(figures["confusion"]), evaluation.pipeline.labels, picture)]
+    return [plots.confusion(np.array(figures["confusion"]), evaluation.pipeline.labels, picture)]
 
 
 def _listen(
     model: keras.Model, pipeline: AudioPipeline, spec: ListeningSpec, folder: Path, report: Report
 ) -> dict[str, Any]:
     """Chooses the threshold on the validation recording and tries it on the test recording."""
-    heard = {split: listening.Hearing(model, listening.Clips.of(pipeline, split), spec, report)
-             for split in ("validation", "test")}
-    threshold = listening.choose_threshold(
-        heard["validation"].curve(), spec.false_accepts_per_hour)
+    heard = {
+        split: listening.Hearing(model, listening.Clips.of(pipeline, split), spec, report)
+        for split in ("validation", "test")
+    }
+    threshold = listening.choose_threshold(heard["validation"].curve(), spec.false_accepts_per_hour)
     chosen, curve = heard["test"].at(threshold), heard["test"].curve()
     plots.detection_curve(curve[:, 0], curve[:, 1], chosen, folder / "listening_test.png")
     validation = heard["validation"].at(threshold)
     return {
-        "detector": {"threshold": threshold, "smoothing_ms": spec.smoothing_ms,
-                     "refractory_ms": spec.refractory_ms},
+        "detector": {
+            "threshold": threshold,
+            "smoothing_ms": spec.smoothing_ms,
+            "refractory_ms": spec.refractory_ms,
+        },
         "listening": {
             "minutes": spec.minutes,
             "validation_false_accepts_per_hour": validation[0],
@@ -115,10 +118,12 @@ def _decode(pipeline: AudioPipeline, logits: np.ndarray) -> list[dict[str, Any]]
     answers = []
     for row in metrics.softmax(logits):
         order = np.argsort(-row)
-        answers.append({
-            "label": pipeline.labels[order[0]],
-            "probabilities": {pipeline.labels[i]: float(row[i]) for i in order},
-        })
+        answers.append(
+            {
+                "label": pipeline.labels[order[0]],
+                "probabilities": {pipeline.labels[i]: float(row[i]) for i in order},
+            }
+        )
     return answers
 
 

@@ -24,9 +24,19 @@ LABELS = ("_silence_", "yes", "größer")
 def untrained(folder: Path, *assignments: str) -> Run:
     """A run folder as training leaves it, with drawn weights and sequences of noise."""
     task = TASKS["speech_commands"]
-    spec = task.spec("nothing", (
-        f"sample_rate={RATE}", f"clip_seconds={SECONDS}", "num_mel_bins=8", "frequency_masks=0",
-        "units=8", "num_layers=1", "num_heads=2", *assignments))
+    spec = task.spec(
+        "nothing",
+        (
+            f"sample_rate={RATE}",
+            f"clip_seconds={SECONDS}",
+            "num_mel_bins=8",
+            "frequency_masks=0",
+            "units=8",
+            "num_layers=1",
+            "num_heads=2",
+            *assignments,
+        ),
+    )
     run = Run(folder, spec)
     pipeline = AudioPipeline(spec.pipeline)
     pipeline.labels = LABELS
@@ -36,7 +46,8 @@ def untrained(folder: Path, *assignments: str) -> Run:
     size = round(RATE * SECONDS)
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (12, size)).astype(np.float32)
     Replay(noise, np.full(12, size, np.int32), np.arange(12, dtype=np.int32) % 3).save(
-        folder / "replay.npz")
+        folder / "replay.npz"
+    )
     return run
 
 

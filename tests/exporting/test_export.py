@@ -12,8 +12,6 @@ from rnnapp import FORMATS, Run, export, verify
 from rnnapp.exporting import export as exporting
 from rnnapp.exporting.formats import Source
 
-from .conftest import untrained
-
 
 def refuse(source: Source, folder: Path, names: list[str]) -> None:
     """A writer that fails half-way."""
@@ -30,8 +28,9 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def contents(folder: Path) -> dict[Path, bytes]:
     """Every file below a folder."""
-    return {path.relative_to(folder): path.read_bytes()
-            for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 @pytest.mark.usefixtures("failing")
@@ -43,9 +42,7 @@ def test_a_failure_leaves_nothing(finished: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("failing")
-def test_a_failure_spares_the_export_before(
-    finished: Run, exported: Path, tmp_path: Path
-) -> None:
+def test_a_failure_spares_the_export_before(finished: Run, exported: Path, tmp_path: Path) -> None:
     """Whoever serves from that folder goes on serving."""
     folder = shutil.copytree(exported, tmp_path / "export")
     before = contents(folder)
@@ -75,16 +72,21 @@ def test_a_failure_of_the_last_rename_spares_the_export_before(
 
 
 def test_an_export_is_replaced_when_asked(
-    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Run, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not by accident; and nothing of the old one stays."""
-    run, folder = untrained(tmp_path / "run"), shutil.copytree(exported, tmp_path / "export")
+
+    def write(run: Run, new: Path, names: list[str]) -> None:
+        new.mkdir()
+        (new / "manifest.json").write_text("{}")
+
+    folder = shutil.copytree(exported, tmp_path / "export")
+    monkeypatch.setattr(exporting, "_write", write)
     with pytest.raises(ValueError, match="export must not exist yet. Replace it by --overwrite"):
-        export(run, folder)
-    assert export(run, folder, formats=["saved_model"], overwrite=True) == folder
-    assert not (folder / "device").exists()
-    assert exporting.read_manifest(folder)["formats"] == ["saved_model"]
-    assert verify(folder)["passed"]
+        export(finished, folder)
+    assert export(finished, folder, overwrite=True) == folder
+    assert contents(folder) == {Path("manifest.json"): b"{}"}
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_only_an_export_is_replaced(finished: Run, tmp_path: Path) -> None:

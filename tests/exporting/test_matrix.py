@@ -19,7 +19,7 @@ from .conftest import LABELS, untrained
 CONVOLUTIONS = {
     "plain": "convolutions=[]",
     "conv": 'convolutions=[{"filters": 2, "kernel_time": 3, "kernel_frequency": 3, '
-            '"stride_time": 2}]',
+    '"stride_time": 2}]',
 }
 MODELS = list(itertools.product(CELLS, ("last", "mean_max", "attention"), CONVOLUTIONS))
 # Every cell, every pool and both fronts in seconds; a cell that joins is covered at once.
@@ -49,20 +49,26 @@ def replayed(folder: Path) -> set[tuple[str, str, str]]:
 
 def expected(*more: str) -> set[tuple[str, str, str]]:
     """What must have been replayed: all signatures, and `more` ones, in all runtimes."""
-    return {(name, runtime, signature) for name, form in FORMATS.items()
-            for runtime in form.runtimes for signature in SIGNATURES[name] | set(more)}
+    return {
+        (name, runtime, signature)
+        for name, form in FORMATS.items()
+        for runtime in form.runtimes
+        for signature in SIGNATURES[name] | set(more)
+    }
 
 
 @pytest.mark.parametrize(
     ("cell", "pooling", "convolutions"),
-    [pytest.param(*model, marks=[] if model in QUICK else [pytest.mark.slow]) for model in MODELS])
+    [pytest.param(*model, marks=[] if model in QUICK else [pytest.mark.slow]) for model in MODELS],
+)
 @pytest.mark.usefixtures("at_home")
 def test_every_model_agrees_everywhere(
     cell: str, pooling: str, convolutions: str, tmp_path: Path
 ) -> None:
     """Builtin operators alone, whole clips and steps in one file, equal in every runtime."""
-    run = untrained(tmp_path / "run", f"cell={cell}", f"pooling={pooling}",
-                    CONVOLUTIONS[convolutions])
+    run = untrained(
+        tmp_path / "run", f"cell={cell}", f"pooling={pooling}", CONVOLUTIONS[convolutions]
+    )
     folder = export(run, tmp_path / "export")
     assert replayed(folder) == expected("step")
     for path in (folder / "device").glob("*.tflite"):
@@ -75,8 +81,11 @@ def test_every_model_agrees_everywhere(
 @pytest.mark.usefixtures("at_home")
 def test_a_model_that_reads_backwards_has_no_step(tmp_path: Path) -> None:
     """Its whole clips are exported all the same, and the manifest and the card say why."""
-    folder = export(untrained(tmp_path / "run", "bidirectional=true"), tmp_path / "export")
-    assert replayed(folder) == expected()
+    formats = ["saved_model", "tflite_float"]
+    folder = export(
+        untrained(tmp_path / "run", "bidirectional=true"), tmp_path / "export", formats=formats
+    )
+    assert replayed(folder) == {check for check in expected() if check[0] in formats}
     reason = "`bidirectional_1` reads the sequence backwards"
     assert read_manifest(folder)["streaming"].startswith(reason)
     assert f"It does not stream: {reason}" in (folder / "MODEL_CARD.md").read_text()

@@ -38,10 +38,18 @@ def feature_model(
     """A two-layer model of features, (batch, timesteps, FEATURES) to (batch, CLASSES)."""
     from rnnapp import builders
 
-    spec = RNNSpec(cell, units=4, pooling=pooling, convolutions=convolutions,  # type: ignore
-                   layer_norm=layer_norm, bidirectional=bidirectional, num_heads=2)
-    return shuffled(builders.many_to_one(
-        spec, CLASSES, num_features=FEATURES, window_seconds=window))
+    spec = RNNSpec(
+        cell,
+        units=4,
+        pooling=pooling,
+        convolutions=convolutions,  # type: ignore
+        layer_norm=layer_norm,
+        bidirectional=bidirectional,
+        num_heads=2,
+    )
+    return shuffled(
+        builders.many_to_one(spec, CLASSES, num_features=FEATURES, window_seconds=window)
+    )
 
 
 def sequences(batch: int, timesteps: int, seed: int = 0) -> np.ndarray:

@@ -14,12 +14,14 @@ from .conftest import shuffled
 
 TIMESTEPS, BANDS, CHANNELS = 9, 5, 2
 
-shapes = st.fixed_dictionaries({
-    "kernel_time": st.integers(1, 4),
-    "kernel_frequency": st.integers(0, 4),
-    "stride_time": st.integers(1, 3),
-    "stride_frequency": st.integers(1, 3),
-}).filter(lambda shape: shape["kernel_time"] >= shape["stride_time"])
+shapes = st.fixed_dictionaries(
+    {
+        "kernel_time": st.integers(1, 4),
+        "kernel_frequency": st.integers(0, 4),
+        "stride_time": st.integers(1, 3),
+        "stride_frequency": st.integers(1, 3),
+    }
+).filter(lambda shape: shape["kernel_time"] >= shape["stride_time"])
 
 
 def images(seed: int, timesteps: int = TIMESTEPS) -> np.ndarray:

@@ -55,7 +55,8 @@ def waveform(rate: int) -> np.ndarray:
     """A sweep over noise, loud, then soft, then silent: float32 (samples,)."""
     generator = np.random.default_rng(0)
     times = np.arange(rate // 2) / rate
-    samples = 0.5 * np.sin(2 * np.pi * rate / 3 * times**2) + 0.1 * generator.normal(size=len(times))
+    sweep = np.sin(2 * np.pi * rate / 3 * times**2)
+    samples = 0.5 * sweep + 0.1 * generator.normal(size=len(times))
     samples *= np.repeat([1.0, 1e-3, 0.0], [rate // 4, rate // 8, len(times) - 3 * (rate // 8)])
     return samples.astype(np.float32)
 
@@ -112,8 +113,11 @@ def test_steps_make_the_frames_of_the_clip(arguments: tuple, frames_per_step: in
 
 
 @given(
-    matrix=hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12),
-                      elements=st.sampled_from([0, 0, 0, 0.5])),
+    matrix=hnp.arrays(
+        np.float32,
+        hnp.array_shapes(min_dims=2, max_dims=2, max_side=12),
+        elements=st.sampled_from([0, 0, 0, 0.5]),
+    ),
     count=st.integers(1, 8),
 )
 def test_blocks_are_the_matrix(matrix: np.ndarray, count: int) -> None:

@@ -38,8 +38,12 @@ def padded(x: np.ndarray, lengths: np.ndarray, timesteps: int, garbage: float) -
 )
 @settings(max_examples=4, deadline=None)
 def test_more_padding_changes_nothing(
-    cell: str, pooling: str, convolutions: tuple[ConvSpec, ...],
-    lengths: list[int], more: int, garbage: float,
+    cell: str,
+    pooling: str,
+    convolutions: tuple[ConvSpec, ...],
+    lengths: list[int],
+    more: int,
+    garbage: float,
 ) -> None:
     """A clip is answered alike in any batch, whatever fills the batch up."""
     model, x, true = feature_model(cell, pooling, convolutions), sequences(3, 9), np.array(lengths)
@@ -73,10 +77,22 @@ def test_waveforms_are_padded_in_samples(lengths: list[int], more: int, garbage:
     np.testing.assert_allclose(answers, expected, rtol=0, atol=1e-4)
 
 
-waveform_model = shuffled(builders.many_to_one(
-    RNNSpec(units=4, num_layers=1, pooling="mean_max", convolutions=CONVOLUTIONS, front=FrontSpec(
-        num_mel_bins=FEATURES, frame_length_ms=10, frame_step_ms=5, mean_seconds=0.05)),
-    3, sample_rate=8000, window_seconds=0.05))
+waveform_model = shuffled(
+    builders.many_to_one(
+        RNNSpec(
+            units=4,
+            num_layers=1,
+            pooling="mean_max",
+            convolutions=CONVOLUTIONS,
+            front=FrontSpec(
+                num_mel_bins=FEATURES, frame_length_ms=10, frame_step_ms=5, mean_seconds=0.05
+            ),
+        ),
+        3,
+        sample_rate=8000,
+        window_seconds=0.05,
+    )
+)
 
 
 @pytest.mark.parametrize("garbage", [0.0, 1e30])

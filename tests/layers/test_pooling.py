@@ -37,8 +37,10 @@ def pooled(kind: str, x: np.ndarray, layer: SequencePooling) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=3),
-       window=st.none() | st.integers(1, 12))
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    window=st.none() | st.integers(1, 12),
+)
 @settings(max_examples=10, deadline=None)
 def test_a_pool_is_over_the_last_of_what_was_heard(
     kind: str, lengths: list[int], window: int | None
@@ -49,8 +51,10 @@ def test_a_pool_is_over_the_last_of_what_was_heard(
     shuffled(layer)
     outputs = layer(x, np.arange(9) < np.array(lengths)[:, None])
     first = [max(0, length - window) if window else 0 for length in lengths]
-    expected = [pooled(kind, row[start:length], layer)
-                for row, start, length in zip(x, first, lengths, strict=True)]
+    expected = [
+        pooled(kind, row[start:length], layer)
+        for row, start, length in zip(x, first, lengths, strict=True)
+    ]
     assert outputs.shape == layer.compute_output_shape(x.shape)
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-6)  # float32 sums of nine
 

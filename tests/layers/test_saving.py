@@ -10,8 +10,15 @@ import numpy as np
 import pytest
 
 from rnnapp import layers
-from rnnapp.layers import CausalConv, LogMel, PadMarker, Prelude, RunningMean
-from rnnapp.layers import SequencePooling, SpecAugment
+from rnnapp.layers import (
+    CausalConv,
+    LogMel,
+    PadMarker,
+    Prelude,
+    RunningMean,
+    SequencePooling,
+    SpecAugment,
+)
 from rnnapp.layers.pooling import KINDS
 
 from .conftest import shuffled
@@ -31,8 +38,11 @@ LAYERS = {
 
 def test_all_layers_are_here() -> None:
     """A layer that joins the package is saved by this test, too."""
-    ours = {kind for _, kind in inspect.getmembers(layers, inspect.isclass)
-            if issubclass(kind, keras.layers.Layer)}
+    ours = {
+        kind
+        for _, kind in inspect.getmembers(layers, inspect.isclass)
+        if issubclass(kind, keras.layers.Layer)
+    }
     assert ours == {type(layer) for layer, _ in LAYERS.values()}
 
 
@@ -41,13 +51,17 @@ def test_a_saved_layer_answers_alike(name: str, tmp_path: Path) -> None:
     """Settings and weights come back, without passing custom objects."""
     layer, shapes = LAYERS[name]
     generator = np.random.default_rng(0)
-    inputs = [keras.Input(shape, dtype="bool" if len(shape) == 1 and len(shapes) > 1 else None)
-              for shape in shapes]
+    inputs = [
+        keras.Input(shape, dtype="bool" if len(shape) == 1 and len(shapes) > 1 else None)
+        for shape in shapes
+    ]
     model = shuffled(keras.Model(inputs, layer(*inputs)))
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     values = [generator.uniform(0, 1, (3, *shape)) for shape in shapes]
-    values = [value > 0.3 if x.dtype == "bool" else value for value, x in zip(values, inputs)]
+    values = [
+        value > 0.3 if x.dtype == "bool" else value for value, x in zip(values, inputs, strict=True)
+    ]
     for ours, theirs in zip(*(keras.tree.flatten(m(values)) for m in (model, loaded)), strict=True):
         np.testing.assert_array_equal(theirs, ours)
     assert loaded.layers[-1].get_config() == layer.get_config()

@@ -50,6 +50,7 @@ def test_masks_of_all_widths_land_everywhere(axis: str) -> None:
 
 def test_each_call_draws_anew_and_a_seed_draws_again() -> None:
     """Epochs differ; runs of one seed do not."""
+
     def drawn(seed: int) -> list[np.ndarray]:
         layer = SpecAugment(2, 5, 1, 3, seed=seed)
         return [layer(frames(), training=True).numpy() for _ in range(2)]

@@ -15,7 +15,7 @@ from rnnapp.specs import ConvSpec, FrontSpec, RNNSpec
 from .conftest import CLASSES, CONVOLUTIONS, FEATURES, WINDOW, feature_model, sequences, shuffled
 
 STREAMS, TIMESTEPS = 2, 3 * WINDOW
-assert TIMESTEPS > WINDOW * CONVOLUTIONS[0].stride_time  # what is heard leaves the pools again
+assert WINDOW * CONVOLUTIONS[0].stride_time < TIMESTEPS  # what is heard leaves the pools again
 
 # The same float32 sums in another order, over some twenty steps.
 LOGITS = {"rtol": 0, "atol": 1e-5}
@@ -56,17 +56,31 @@ def test_steps_equal_the_whole(
 def test_a_call_may_take_several_steps(steps: int) -> None:
     """A server batches steps; the answer is that of the last."""
     model, x = feature_model("gru", "attention", CONVOLUTIONS), sequences(STREAMS, 12)
-    np.testing.assert_allclose(streamed(model, x, steps), streamed(model, x)[steps - 1 :: steps],
-                               **LOGITS)
+    np.testing.assert_allclose(
+        streamed(model, x, steps), streamed(model, x)[steps - 1 :: steps], **LOGITS
+    )
 
 
 @pytest.mark.parametrize("kind", ["log_mel", "mfcc"])
 def test_samples_equal_the_clip(kind: str) -> None:
     """From the microphone to the answer: front end, running mean, strides and pools together."""
-    front = FrontSpec(kind=kind, num_mel_bins=FEATURES, num_mfcc=6, frame_length_ms=10,  # type: ignore
-                      frame_step_ms=4, mean_seconds=0.02, time_masks=1, frequency_masks=1)
-    spec = RNNSpec("lstm", units=4, pooling="mean_max", front=front,
-                   convolutions=(*CONVOLUTIONS, ConvSpec(2, 3, 0)))
+    front = FrontSpec(
+        kind=kind,
+        num_mel_bins=FEATURES,
+        num_mfcc=6,
+        frame_length_ms=10,  # type: ignore
+        frame_step_ms=4,
+        mean_seconds=0.02,
+        time_masks=1,
+        frequency_masks=1,
+    )
+    spec = RNNSpec(
+        "lstm",
+        units=4,
+        pooling="mean_max",
+        front=front,
+        convolutions=(*CONVOLUTIONS, ConvSpec(2, 3, 0)),
+    )
     model = shuffled(builders.many_to_one(spec, CLASSES, sample_rate=8000, window_seconds=0.03))
     x = np.random.default_rng(0).uniform(-1, 1, (STREAMS, 32 * 20)).astype(np.float32)
     assert StepModel(model).input_shape == (64,)  # two frames of 4 ms
@@ -91,14 +105,22 @@ def refused(*layers: keras.layers.Layer) -> keras.Model:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (lambda: feature_model("gru", "last", bidirectional=True),
-         "`bidirectional_1` reads the sequence backwards.*Train with bidirectional=false"),
-        (lambda: feature_model("gru", "mean", window=None),
-         "`window` must be a number of timesteps for `pooling` to stream.*Received: window=None"),
-        (lambda: refused(keras.layers.GRU(4, go_backwards=True, name="gru")),
-         "`gru` has go_backwards=True"),
-        (lambda: refused(keras.layers.GlobalMaxPooling1D(name="pool")),
-         r"`pool` \(GlobalMaxPooling1D\) has no streaming step. Layers that have one: recurrent"),
+        (
+            lambda: feature_model("gru", "last", bidirectional=True),
+            "`bidirectional_1` reads the sequence backwards.*Train with bidirectional=false",
+        ),
+        (
+            lambda: feature_model("gru", "mean", window=None),
+            "`window` must be a number of timesteps for `pooling` to stream.*Received: window=None",
+        ),
+        (
+            lambda: refused(keras.layers.GRU(4, go_backwards=True, name="gru")),
+            "`gru` has go_backwards=True",
+        ),
+        (
+            lambda: refused(keras.layers.GlobalMaxPooling1D(name="pool")),
+            r"`pool` \(GlobalMaxPooling1D\) has no streaming step. Layers that have one: recurrent",
+        ),
     ],
 )
 def test_what_cannot_stream_says_why(model: object, message: str) -> None:

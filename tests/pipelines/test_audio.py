@@ -52,8 +52,10 @@ def batches(dataset: tf.data.Dataset) -> list[tuple[np.ndarray, np.ndarray, np.n
 def same(one: list, other: list) -> bool:
     """Whether two lists of batches are bit-identical."""
     return len(one) == len(other) and all(
-        np.array_equal(a, b) for x, y in zip(one, other, strict=True)
-        for a, b in zip(x, y, strict=True))
+        np.array_equal(a, b)
+        for x, y in zip(one, other, strict=True)
+        for a, b in zip(x, y, strict=True)
+    )
 
 
 def test_batches_hold_the_recordings(folder: Path) -> None:
@@ -76,9 +78,7 @@ def test_batches_hold_the_recordings(folder: Path) -> None:
 
 @pytest.mark.parametrize("clip_seconds", [1.0, None])
 @pytest.mark.parametrize("training", [False, True])
-def test_dataset_is_as_declared(
-    folder: Path, clip_seconds: float | None, training: bool
-) -> None:
+def test_dataset_is_as_declared(folder: Path, clip_seconds: float | None, training: bool) -> None:
     """Types, shapes and the number of batches are what the pipeline says before any is made."""
     spec = plain(clip_seconds=clip_seconds, augmentation=CHEAP)
     pipeline = AudioPipeline(spec).fit(str(folder))
@@ -121,11 +121,17 @@ def test_batches_of_a_pass_are_augmented_differently(tmp_path: Path) -> None:
     for word in ("yes", "no"):
         for i in range(8):
             record(tmp_path / word / f"{i:08x}_nohash_0.wav", np.full(1000, 0.5))
-    spec = plain(validation_percent=0, testing_percent=0, augmentation=dataclasses.replace(
-        NO_AUGMENTATION, gain_probability=1.0))
+    spec = plain(
+        validation_percent=0,
+        testing_percent=0,
+        augmentation=dataclasses.replace(NO_AUGMENTATION, gain_probability=1.0),
+    )
     pipeline = AudioPipeline(spec).fit(str(tmp_path))
-    levels = [row[0] for waveform, _, _ in batches(pipeline.dataset("train", 4, training=True))
-              for row in waveform]
+    levels = [
+        row[0]
+        for waveform, _, _ in batches(pipeline.dataset("train", 4, training=True))
+        for row in waveform
+    ]
     assert len(set(levels)) == 16
 
 
@@ -136,7 +142,8 @@ def test_one_dataset_serves_all_epochs_of_fit(folder: Path, repeat: bool) -> Non
     epoch = tf.Variable(2, dtype=tf.int64, trainable=False)
     count = pipeline.num_batches("train", 16)
     dataset = pipeline.dataset(
-        "train", 16, training=True, seed=3, epoch=2 if repeat else epoch, repeat=repeat)
+        "train", 16, training=True, seed=3, epoch=2 if repeat else epoch, repeat=repeat
+    )
     heard: list[np.ndarray] = []
 
     class Listener(keras.Model):
@@ -150,10 +157,22 @@ def test_one_dataset_serves_all_epochs_of_fit(folder: Path, repeat: bool) -> Non
 
     model = Listener()
     model.compile()
-    model.fit(dataset, initial_epoch=2, epochs=5, steps_per_epoch=count if repeat else None,
-              verbose=0, callbacks=[Count()], shuffle=False)
-    alone = [waveform for number in (2, 3, 4) for waveform, _, _ in batches(
-        pipeline.dataset("train", 16, training=True, seed=3, epoch=number))]
+    model.fit(
+        dataset,
+        initial_epoch=2,
+        epochs=5,
+        steps_per_epoch=count if repeat else None,
+        verbose=0,
+        callbacks=[Count()],
+        shuffle=False,
+    )
+    alone = [
+        waveform
+        for number in (2, 3, 4)
+        for waveform, _, _ in batches(
+            pipeline.dataset("train", 16, training=True, seed=3, epoch=number)
+        )
+    ]
     assert len(heard) == len(alone) == 3 * count
     assert all(np.array_equal(a, b) for a, b in zip(heard, alone, strict=True))
 
@@ -166,8 +185,11 @@ def test_repeated_passes_follow_each_other(folder: Path, clip_seconds: float | N
     count = pipeline.num_batches("train", 16)
     endless = pipeline.dataset("train", 16, training=True, seed=3, epoch=2, repeat=True)
     assert endless.cardinality() == tf.data.INFINITE_CARDINALITY
-    alone = [batch for epoch in (2, 3) for batch in batches(
-        pipeline.dataset("train", 16, training=True, seed=3, epoch=epoch))]
+    alone = [
+        batch
+        for epoch in (2, 3)
+        for batch in batches(pipeline.dataset("train", 16, training=True, seed=3, epoch=epoch))
+    ]
     assert same(batches(endless.take(2 * count)), alone) and len(alone) == 2 * count
 
 
@@ -175,8 +197,10 @@ def test_evaluation_is_the_same_whatever_the_training(folder: Path) -> None:
     """Validation clips are neither shuffled nor augmented."""
     loud = AudioPipeline(plain(augmentation=AugmentationSpec())).fit(str(folder))
     quiet = AudioPipeline(plain()).fit(str(folder))
-    assert same(batches(loud.dataset("validation", 8, seed=1, epoch=2)),
-                batches(quiet.dataset("validation", 8)))
+    assert same(
+        batches(loud.dataset("validation", 8, seed=1, epoch=2)),
+        batches(quiet.dataset("validation", 8)),
+    )
 
 
 def test_saved_pipeline_opens_the_same_splits(folder: Path, tmp_path: Path) -> None:
@@ -230,7 +254,11 @@ def test_bad_files_are_counted_and_the_run_goes_on(folder: Path) -> None:
         pipeline = AudioPipeline(plain()).fit(str(folder))
     assert sum(pipeline.splits.values()) == 60
     assert {Path(where).name for where, _ in pipeline.bad_inputs} == {
-        "empty.wav", "text.wav", "gone.wav", "none.wav"}
+        "empty.wav",
+        "text.wav",
+        "gone.wav",
+        "none.wav",
+    }
     assert all(why.startswith("the file must ") for _, why in pipeline.bad_inputs)
     assert str(folder / "yes" / "empty.wav") in str(caught[0].message)
     assert len(batches(pipeline.dataset("train", 8))) > 0
@@ -268,8 +296,10 @@ def test_data_that_cannot_train_is_refused(folder: Path) -> None:
         AudioPipeline(plain()).open(str(folder))
     for path in folder.glob("*/*.wav"):
         path.write_bytes(b"")
-    with (pytest.warns(BadInputWarning, match="60 bad"),
-          pytest.raises(ValueError, match="at least one usable clip")):
+    with (
+        pytest.warns(BadInputWarning, match="60 bad"),
+        pytest.raises(ValueError, match="at least one usable clip"),
+    ):
         AudioPipeline(plain()).fit(str(folder))
 
 
@@ -291,8 +321,9 @@ def test_recorded_noise_and_rooms_are_heard(folder: Path, tmp_path: Path) -> Non
     response = np.zeros(50)
     response[[10, 30]] = 0.9, 0.3
     record(tmp_path / "halls" / "hall.wav", response)
-    spec = plain(noise=str(tmp_path / "more"), rooms=str(tmp_path / "halls"),
-                 augmentation=AugmentationSpec())
+    spec = plain(
+        noise=str(tmp_path / "more"), rooms=str(tmp_path / "halls"), augmentation=AugmentationSpec()
+    )
     pipeline = AudioPipeline(spec).fit(str(folder))
     sources = pipeline.sources()
     hum, rumble = np.split(sources.noise.blocks.numpy(), sources.noise.first.numpy())[-2:]
@@ -341,7 +372,8 @@ def test_buckets_count_their_batches() -> None:
         boundaries = bucket_boundaries(lengths)
         assert len(boundaries) <= 7 and boundaries == sorted(set(boundaries))
         made = tf.data.Dataset.from_tensor_slices(lengths).bucket_by_sequence_length(
-            lambda n: n, boundaries or [99], [4] * (len(boundaries or [99]) + 1))
+            lambda n: n, boundaries or [99], [4] * (len(boundaries or [99]) + 1)
+        )
         assert len(list(made)) == bucketed_batches(lengths, boundaries, 4)
     assert bucket_boundaries(np.full(9, 7)) == []
 
@@ -352,17 +384,26 @@ def test_spec_is_json_and_back() -> None:
     assert AudioSpec(**json.loads(json.dumps(dataclasses.asdict(spec)))) == spec
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: AudioSpec(sample_rate=0), "`sample_rate` must be a positive integer. Received: s"),
-    (lambda: AudioSpec(clip_seconds=-1.0), "`clip_seconds` must be a positive number"),
-    (lambda: AudioSpec(words=("yes", "yes")), "`words` must be distinct words"),
-    (lambda: AudioSpec(validation_percent=60, testing_percent=60), "must be at most 100"),
-    (lambda: AudioSpec(on_bad_input="ignore"), "one of skip, stop. Received: on_bad_input='ign"),
-    (lambda: AugmentationSpec(speed=(2.0, 1.0)), "`speed` must be two numbers, the lower first"),
-    (lambda: AugmentationSpec(speed=(0.0, 1.0)), "`speed` must be positive"),
-    (lambda: AugmentationSpec(gain_probability=1.5), r"`gain_probability` must be in \[0, 1\]"),
-    (lambda: AugmentationSpec(equalizer_db=-1.0), "`equalizer_db` must be zero or more"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: AudioSpec(sample_rate=0), "`sample_rate` must be a positive integer. Received: s"),
+        (lambda: AudioSpec(clip_seconds=-1.0), "`clip_seconds` must be a positive number"),
+        (lambda: AudioSpec(words=("yes", "yes")), "`words` must be distinct words"),
+        (lambda: AudioSpec(validation_percent=60, testing_percent=60), "must be at most 100"),
+        (
+            lambda: AudioSpec(on_bad_input="ignore"),
+            "one of skip, stop. Received: on_bad_input='ign",
+        ),
+        (
+            lambda: AugmentationSpec(speed=(2.0, 1.0)),
+            "`speed` must be two numbers, the lower first",
+        ),
+        (lambda: AugmentationSpec(speed=(0.0, 1.0)), "`speed` must be positive"),
+        (lambda: AugmentationSpec(gain_probability=1.5), r"`gain_probability` must be in \[0, 1\]"),
+        (lambda: AugmentationSpec(equalizer_db=-1.0), "`equalizer_db` must be zero or more"),
+    ],
+)
 def test_wrong_setting_is_named(make: object, message: str) -> None:
     """A setting that makes no sense is refused when it is made."""
     with pytest.raises(ValueError, match=message):

@@ -100,9 +100,7 @@ def test_bad_file_is_named(tmp_path: Path, name: str) -> None:
     assert str(caught.value).startswith(f"{tmp_path / name}: the file must ")
 
 
-def test_file_without_permission_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_without_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that may not be read is bad audio, not a crash; root could read it, so we pretend."""
     soundfile.write(tmp_path / "a.wav", tone(440, 0.1), RATE)
 
@@ -125,8 +123,10 @@ def test_wav_written_to_a_pipe_is_whole(tmp_path: Path) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(values=st.lists(st.integers(-32768, 32767), min_size=1, max_size=200),
-       suffix=st.sampled_from([".wav", ".flac"]))
+@given(
+    values=st.lists(st.integers(-32768, 32767), min_size=1, max_size=200),
+    suffix=st.sampled_from([".wav", ".flac"]),
+)
 def test_16_bits_survive(
     tmp_path_factory: pytest.TempPathFactory, values: list[int], suffix: str
 ) -> None:

@@ -41,10 +41,18 @@ def counts(result: Index, split: str) -> Counter[str]:
     return Counter(clip.label for clip in result.clips if clip.split == split)
 
 
-@pytest.mark.parametrize(("speaker", "split"), [
-    ("8b775397", "validation"), ("2643992f", "validation"), ("060cd039", "validation"),
-    ("2aa787cf", "test"), ("ffa76c4a", "test"), ("24ad3ebe", "test"), ("d7467392", "test"),
-])
+@pytest.mark.parametrize(
+    ("speaker", "split"),
+    [
+        ("8b775397", "validation"),
+        ("2643992f", "validation"),
+        ("060cd039", "validation"),
+        ("2aa787cf", "test"),
+        ("ffa76c4a", "test"),
+        ("24ad3ebe", "test"),
+        ("d7467392", "test"),
+    ],
+)
 def test_hash_splits_as_speech_commands_does(speaker: str, split: str) -> None:
     """Speakers from the data set's own validation_list.txt and testing_list.txt stay there."""
     assert which_split(speaker, 10, 10) == split
@@ -59,12 +67,18 @@ def test_hash_gives_each_split_its_share(speakers: set[str]) -> None:
 
 
 NAMES = st.builds(
-    "{}{:08x}_nohash_{}.wav".format, st.sampled_from(["", "bed_", "happy_"]),
-    st.integers(0, 30), st.integers(0, 3))
+    "{}{:08x}_nohash_{}.wav".format,
+    st.sampled_from(["", "bed_", "happy_"]),
+    st.integers(0, 30),
+    st.integers(0, 3),
+)
 
 
-@given(st.dictionaries(st.sampled_from(["yes", "no", "_unknown_"]),
-                       st.sets(NAMES, min_size=1), min_size=2))
+@given(
+    st.dictionaries(
+        st.sampled_from(["yes", "no", "_unknown_"]), st.sets(NAMES, min_size=1), min_size=2
+    )
+)
 def test_no_speaker_is_in_two_splits(
     tmp_path_factory: pytest.TempPathFactory, listing: dict[str, set[str]]
 ) -> None:
@@ -80,13 +94,16 @@ def test_no_speaker_is_in_two_splits(
     assert all(len(splits) == 1 for splits in heard.values())
 
 
-@pytest.mark.parametrize(("path", "speaker"), [
-    ("yes/0a1b2c3d_nohash_4.wav", "0a1b2c3d"),
-    ("_unknown_/bed_0a1b2c3d_nohash_4.wav", "0a1b2c3d"),
-    ("yes/en-us+f3_nohash_0.flac", "en-us+f3"),
-    ("yes/jackson/3.wav", "jackson"),
-    ("yes/3.wav", "3.wav"),
-])
+@pytest.mark.parametrize(
+    ("path", "speaker"),
+    [
+        ("yes/0a1b2c3d_nohash_4.wav", "0a1b2c3d"),
+        ("_unknown_/bed_0a1b2c3d_nohash_4.wav", "0a1b2c3d"),
+        ("yes/en-us+f3_nohash_0.flac", "en-us+f3"),
+        ("yes/jackson/3.wav", "jackson"),
+        ("yes/3.wav", "3.wav"),
+    ],
+)
 def test_speaker_is_read_from_the_path(path: str, speaker: str) -> None:
     """Names and folders of several data sets tell who speaks."""
     assert speaker_of(Path(path)) == speaker
@@ -97,10 +114,13 @@ def test_lists_decide_the_splits(tmp_path: Path) -> None:
     words(tmp_path, "yes", "no", speakers=9)
     (tmp_path / "validation_list.txt").write_text("yes/00000001_nohash_0.wav\n")
     (tmp_path / "testing_list.txt").write_text(
-        "no/00000002_nohash_0.wav\nno/00000003_nohash_0.wav\n")
+        "no/00000002_nohash_0.wav\nno/00000003_nohash_0.wav\n"
+    )
     result = found(tmp_path)
     assert {Path(c.path).name for c in result.clips if c.split == "test"} == {
-        "00000002_nohash_0.wav", "00000003_nohash_0.wav"}
+        "00000002_nohash_0.wav",
+        "00000003_nohash_0.wav",
+    }
     assert counts(result, "validation") == {"yes": 1}
     assert counts(result, "test") == {"no": 2}
 
@@ -113,17 +133,20 @@ def test_empty_list_leaves_a_split_empty(tmp_path: Path) -> None:
     assert counts(found(tmp_path), "train") == {"yes": 40, "no": 40}
 
 
-@pytest.mark.parametrize(("line", "reason"), [
-    ("maybe/00000001_nohash_0.wav", "the word must be one of no, yes"),
-    ("yes/gone_nohash_0.wav", "the file must exist"),
-])
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("maybe/00000001_nohash_0.wav", "the word must be one of no, yes"),
+        ("yes/gone_nohash_0.wav", "the file must exist"),
+    ],
+)
 def test_bad_line_in_a_list_is_named(tmp_path: Path, line: str, reason: str) -> None:
     """A list's entry that fits nothing is named by file and line, and skipped or refused."""
     words(tmp_path, "yes", "no", speakers=3)
     (tmp_path / "testing_list.txt").write_text(f"yes/00000001_nohash_0.wav\n{line}\n")
     bad = BadInputs("skip")
     assert counts(index(str(tmp_path), AudioSpec(), bad), "test") == {"yes": 1}
-    (where, why), = bad.found
+    ((where, why),) = bad.found
     assert where == f"{tmp_path / 'testing_list.txt'}:2" and reason in why and line in why
     with pytest.raises(ValueError, match=r"testing_list\.txt:2: "):
         found(tmp_path)
@@ -223,7 +246,8 @@ def test_salt_draws_other_splits(tmp_path: Path) -> None:
     official, salted = found(tmp_path), found(tmp_path, AudioSpec(split_salt="mine"))
     assert [c.split for c in official.clips] != [c.split for c in salted.clips]
     assert [replace(c, split="") for c in official.clips] == [
-        replace(c, split="") for c in salted.clips]
+        replace(c, split="") for c in salted.clips
+    ]
 
 
 def test_known_labels_rule(tmp_path: Path) -> None:

@@ -13,16 +13,35 @@ import tensorflow_datasets as tfds
 from pipelines.audio import NO_AUGMENTATION, AudioPipeline, AudioSpec
 from pipelines.audio_index import which_split
 
-LABELS = ("_silence_", "_unknown_", "down", "go", "left", "no", "off", "on", "right", "stop", "up",
-          "yes")
+LABELS = (
+    "_silence_",
+    "_unknown_",
+    "down",
+    "go",
+    "left",
+    "no",
+    "off",
+    "on",
+    "right",
+    "stop",
+    "up",
+    "yes",
+)
 
 
 def mocked(folder: Path, name: str, splits: tuple[str, ...]) -> Iterator[None]:
     """Mock data of 80 examples a split for a data set with these official splits."""
     builder = tfds.builder(name, data_dir=folder)
-    builder.info.set_splits(tfds.core.SplitDict([
-        tfds.core.SplitInfo(name=split, shard_lengths=[80], num_bytes=1, filename_template=None)
-        for split in splits]))
+    builder.info.set_splits(
+        tfds.core.SplitDict(
+            [
+                tfds.core.SplitInfo(
+                    name=split, shard_lengths=[80], num_bytes=1, filename_template=None
+                )
+                for split in splits
+            ]
+        )
+    )
     Path(builder.data_dir).mkdir(parents=True)
     builder.info.write_to_directory(builder.data_dir)
     with tfds.testing.mock_data(num_examples=80, data_dir=folder):
@@ -43,7 +62,8 @@ def test_official_splits_and_labels_are_kept() -> None:
     assert pipeline.splits == {"train": 80, "validation": 80, "test": 80}
     expected = {
         (e["audio"].astype(np.int16).tobytes(), len(e["audio"]))
-        for e in tfds.load("speech_commands", split="test").as_numpy_iterator()}
+        for e in tfds.load("speech_commands", split="test").as_numpy_iterator()
+    }
     heard = set()
     for inputs, _ in pipeline.dataset("test", 16).as_numpy_iterator():
         for row, length in zip(inputs["waveform"], inputs["lengths"], strict=True):

@@ -75,8 +75,7 @@ def test_noise_fills_what_it_is_told_to() -> None:
     """Noise may run on past a clip; the ratio is of power while each lasts."""
     waveform = speechlike(2, 4000, [1000, 1000])
     hiss, fill = speechlike(2, 4000, [4000, 4000], seed=1), int32(4000, 1000)
-    mixed, lengths = effects.add_noise(
-        waveform, int32(1000, 1000), hiss, float32(10, 10), fill)
+    mixed, lengths = effects.add_noise(waveform, int32(1000, 1000), hiss, float32(10, 10), fill)
     added = (mixed - waveform).numpy()
     assert lengths.numpy().tolist() == [4000, 1000]
     assert power_db(waveform[0, :1000]) - power_db(added[0]) == pytest.approx(10, abs=0.01)
@@ -95,11 +94,12 @@ def test_silent_noise_adds_nothing() -> None:
 def test_speed_scales_frequency_and_length(speed: float) -> None:
     """Twice as fast is an octave up and half as long."""
     waveform, lengths = effects.change_speed(
-        tones(500, 1000, samples=12000, width=RATE), int32(12000, 12000), float32(speed, speed))
+        tones(500, 1000, samples=12000, width=RATE), int32(12000, 12000), float32(speed, speed)
+    )
     assert lengths.numpy().tolist() == [round(12000 / speed)] * 2
     for row, hertz in zip(waveform.numpy(), (500, 1000), strict=True):
         assert loudest_frequency(row[: lengths[0]]) == pytest.approx(hertz * speed, abs=2)
-        assert (row[lengths[0]:] == 0).all()
+        assert (row[lengths[0] :] == 0).all()
 
 
 @pytest.mark.parametrize("semitones", [-3.0, 0.0, 2.0, 4.0])
@@ -107,7 +107,8 @@ def test_pitch_moves_frequency_and_keeps_length(semitones: float) -> None:
     """A shift of twelve semitones is an octave; the duration and level stay."""
     waveform = tones(220, 1000, samples=14000, width=RATE)
     shifted, lengths = effects.shift_pitch(
-        waveform, int32(14000, 14000), float32(semitones, semitones))
+        waveform, int32(14000, 14000), float32(semitones, semitones)
+    )
     assert lengths.numpy().tolist() == [14000, 14000] and shifted.shape == waveform.shape
     assert (shifted.numpy()[:, 14000:] == 0).all()
     for row, hertz in zip(shifted.numpy(), (220, 1000), strict=True):
@@ -123,8 +124,7 @@ def test_pitch_keeps_the_time_of_sounds() -> None:
     burst = np.zeros((1, RATE), np.float32)
     burst[0, 9000:9800] = tones(400, samples=800)[0]
     for semitones in (-4.0, 4.0):
-        shifted, _ = effects.shift_pitch(
-            tf.constant(burst), int32(RATE), float32(semitones))
+        shifted, _ = effects.shift_pitch(tf.constant(burst), int32(RATE), float32(semitones))
         energy = shifted.numpy()[0] ** 2
         centre = np.arange(RATE) @ energy / energy.sum()
         assert centre == pytest.approx(9400, abs=256)  # half a frame
@@ -151,8 +151,11 @@ def test_room_keeps_time_and_level() -> None:
     response = rooms.simulate(0.3, RATE, 1600, np.random.default_rng(0))
     bins = effects.fft_bins(8000, 1600)
     heard, lengths = effects.filter_clips(
-        tf.constant(click), int32(2001), tf.constant(response[None], tf.float32),
-        tf.zeros([1, bins]))
+        tf.constant(click),
+        int32(2001),
+        tf.constant(response[None], tf.float32),
+        tf.zeros([1, bins]),
+    )
     heard = heard.numpy()[0]
     assert np.argmax(np.abs(heard)) == 2000 and np.abs(heard[:2000]).max() < 1e-6
     assert int(lengths[0]) == 3600 and np.abs(heard[2001:3600]).max() > 0.01
@@ -186,11 +189,18 @@ TRANSFORMS: dict[str, Callable[[tf.Tensor, tf.Tensor], effects.Batch]] = {
     "pitch": lambda w, n: effects.shift_pitch(w, n, float32(-2, 3)),
     "move": lambda w, n: effects.move(w, n, int32(-160, 160), tf.shape(w)[1]),
     "filter": lambda w, n: effects.filter_clips(
-        w, n, tf.constant([[1.0, 0, 0.3], [1, -0.2, 0]]),
-        tf.linspace(0.0, -9.0, effects.fft_bins(tf.shape(w)[1], 3))[None]),
+        w,
+        n,
+        tf.constant([[1.0, 0, 0.3], [1, -0.2, 0]]),
+        tf.linspace(0.0, -9.0, effects.fft_bins(tf.shape(w)[1], 3))[None],
+    ),
     "noise": lambda w, n: effects.add_noise(
-        w, n, tf.sin(tf.range(tf.shape(w)[1], dtype=tf.float32))[None] * tf.ones([2, 1]),
-        float32(5, 20), n),
+        w,
+        n,
+        tf.sin(tf.range(tf.shape(w)[1], dtype=tf.float32))[None] * tf.ones([2, 1]),
+        float32(5, 20),
+        n,
+    ),
     "clipping": lambda w, n: (effects.clip_peaks(w, float32(3, 9)), n),
 }
 
@@ -200,8 +210,9 @@ def test_more_padding_changes_nothing(name: str) -> None:
     """A clip comes out the same in a wider batch, with zeros past its length in both."""
     lengths = [4000, 3000]
     narrow = TRANSFORMS[name](speechlike(2, 5000, lengths), int32(*lengths))
-    wide = TRANSFORMS[name](tf.pad(speechlike(2, 5000, lengths), [[0, 0], [0, 3000]]),
-                            int32(*lengths))
+    wide = TRANSFORMS[name](
+        tf.pad(speechlike(2, 5000, lengths), [[0, 0], [0, 3000]]), int32(*lengths)
+    )
     assert (narrow[1].numpy() == wide[1].numpy()).all()
     for waveform, sizes in (narrow, wide):
         for row, size in zip(waveform.numpy(), sizes.numpy(), strict=True):
@@ -221,8 +232,12 @@ def augmented(spec: AudioSpec, key: tuple[int, int], lengths: list[int]) -> effe
     """Clips of these lengths after all of `spec`."""
     width = spec.window or max(lengths)
     return augmentation.augment(
-        speechlike(len(lengths), width, lengths), int32(*lengths), tf.constant(key), spec,
-        sources(spec))
+        speechlike(len(lengths), width, lengths),
+        int32(*lengths),
+        tf.constant(key),
+        spec,
+        sources(spec),
+    )
 
 
 @pytest.mark.parametrize("clip_seconds", [0.5, None])
@@ -243,8 +258,9 @@ def test_everything_at_once_keeps_the_mask_honest(clip_seconds: float | None) ->
 def test_all_off_changes_nothing() -> None:
     """With every probability at zero, clips pass through bit for bit."""
     lengths = [8000, 5000, 1]
-    waveform, new = augmented(AudioSpec(clip_seconds=0.5, augmentation=NO_AUGMENTATION), (1, 2),
-                              lengths)
+    waveform, new = augmented(
+        AudioSpec(clip_seconds=0.5, augmentation=NO_AUGMENTATION), (1, 2), lengths
+    )
     assert (waveform.numpy() == speechlike(3, 8000, lengths).numpy()).all()
     assert new.numpy().tolist() == lengths
 
@@ -255,8 +271,9 @@ def test_each_can_be_on_alone(name: str) -> None:
     settings = replace(NO_AUGMENTATION, **{f"{name}_probability": 1.0}, babble_snr_db=(0, 0))
     spec = AudioSpec(clip_seconds=0.5, augmentation=settings)
     lengths = [8000, 6000, 4000, 7000]
-    once, again, other = (augmented(spec, key, lengths)[0].numpy()
-                          for key in ((1, 2), (1, 2), (1, 3)))
+    once, again, other = (
+        augmented(spec, key, lengths)[0].numpy() for key in ((1, 2), (1, 2), (1, 3))
+    )
     assert (once == again).all()
     assert (once != speechlike(4, 8000, lengths).numpy()).any()
     if name not in ("telephone", "babble"):  # these two draw nothing more when always on
@@ -265,28 +282,34 @@ def test_each_can_be_on_alone(name: str) -> None:
 
 def test_probability_is_the_share_of_clips() -> None:
     """About as many clips are changed as the probability says: six standard deviations."""
-    spec = AudioSpec(clip_seconds=0.01, augmentation=replace(
-        NO_AUGMENTATION, gain_probability=0.25, gain_db=(-6, -6)))
+    spec = AudioSpec(
+        clip_seconds=0.01,
+        augmentation=replace(NO_AUGMENTATION, gain_probability=0.25, gain_db=(-6, -6)),
+    )
     waveform = tf.ones([4000, 160])
     changed, _ = augmentation.augment(
-        waveform, tf.fill([4000], 160), tf.constant([3, 4]), spec, sources(spec))
+        waveform, tf.fill([4000], 160), tf.constant([3, 4]), spec, sources(spec)
+    )
     share = np.mean(changed.numpy()[:, 0] != 1)
     assert abs(share - 0.25) < 6 * (0.25 * 0.75 / 4000) ** 0.5
 
 
 def test_short_clip_lands_anywhere_in_its_window() -> None:
     """A short clip's place covers the window, and a long one hangs over by the shift at most."""
-    spec = AudioSpec(clip_seconds=0.5, augmentation=replace(
-        NO_AUGMENTATION, time_shift_probability=1.0, time_shift_ms=50.0))
+    spec = AudioSpec(
+        clip_seconds=0.5,
+        augmentation=replace(NO_AUGMENTATION, time_shift_probability=1.0, time_shift_ms=50.0),
+    )
     clips = tf.concat([tf.ones([500, 800]), tf.zeros([500, 7200])], 1)
     moved, _ = augmentation.augment(
-        clips, tf.fill([500], 800), tf.constant([5, 6]), spec, sources(spec))
+        clips, tf.fill([500], 800), tf.constant([5, 6]), spec, sources(spec)
+    )
     begin = np.argmax(moved.numpy() != 0, axis=1)
     kept = np.sum(moved.numpy() != 0, axis=1)
     assert begin.min() < 400 and begin.max() > 7200 and kept.min() >= 400
     full, lengths = augmentation.augment(
-        tf.ones([500, 8000]), tf.fill([500], 8000), tf.constant([5, 6]), spec,
-        sources(spec))
+        tf.ones([500, 8000]), tf.fill([500], 8000), tf.constant([5, 6]), spec, sources(spec)
+    )
     kept = np.sum(full.numpy() != 0, axis=1)
     assert kept.min() >= 8000 - 816 and kept.max() == 8000  # 50 ms and one block
     assert lengths.numpy().min() < 8000

@@ -28,8 +28,11 @@ FEW = {
 
 def contents(folder: Path) -> dict[str, bytes]:
     """All files below a folder."""
-    return {str(path.relative_to(folder)): path.read_bytes()
-            for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def takes(folder: Path) -> list[dict]:
@@ -61,8 +64,15 @@ def test_silence_is_spread_over_speakers(tmp_path: Path) -> None:
 
 def test_format_rate_and_length_are_choices(tmp_path: Path) -> None:
     """Not every listener hears a second of FLAC at 16 kHz."""
-    out = synthesize(("yes",), tmp_path / "out", **FEW, file_format="wav", sample_rate=8000,
-                     clip_seconds=1.5, silence=False)
+    out = synthesize(
+        ("yes",),
+        tmp_path / "out",
+        **FEW,
+        file_format="wav",
+        sample_rate=8000,
+        clip_seconds=1.5,
+        silence=False,
+    )
     samples, sample_rate = soundfile.read(next(out.glob("yes/*.wav")))
     assert samples.shape == (12000,) and sample_rate == 8000
     assert not (out / "_silence_").exists()
@@ -80,8 +90,10 @@ def test_seeds_change_everything(tmp_path: Path) -> None:
     """Another seed is another data set."""
     first = synthesize(("yes",), tmp_path / "first", **FEW)
     second = synthesize(("yes",), tmp_path / "second", **FEW, seed=1)
-    spoken = [{data for name, data in contents(out).items() if name.startswith("yes/")}
-              for out in (first, second)]
+    spoken = [
+        {data for name, data in contents(out).items() if name.startswith("yes/")}
+        for out in (first, second)
+    ]
     assert not spoken[0] & spoken[1]
 
 
@@ -213,8 +225,10 @@ def test_near_misses_are_near_and_never_homophones() -> None:
     assert len(chosen) == len(set(chosen)) == 80
     assert not {"know", "write", "wright", "rite", *COMMANDS} & {*chosen}
     commands = pronunciation.sounds(COMMANDS)
-    nearest = [min(pronunciation.distance(sound, command) for command in commands)
-               for sound in pronunciation.sounds(chosen)]
+    nearest = [
+        min(pronunciation.distance(sound, command) for command in commands)
+        for sound in pronunciation.sounds(chosen)
+    ]
     assert np.mean(nearest[:40]) < 0.6 * np.mean(nearest[40:])
     assert {"low", "gown", "yet"} <= {*chosen[:40]}
     assert chosen != pronunciation.near_misses(COMMANDS, vocabulary, 80, 4, accents)
@@ -250,7 +264,9 @@ def test_other_languages_speak(tmp_path: Path) -> None:
     """Any words in any of espeak-ng's languages, each accent with its own voices."""
     out = synthesize(("sí", "no"), tmp_path / "out", **{**FEW, "unknown_words": ()}, language="es")
     assert {take["voice"].split(".")[0] for take in takes(out) if take["engine"]} <= {
-        "es", "es-419"}
+        "es",
+        "es-419",
+    }
     assert not (out / "_unknown_").exists()
 
 

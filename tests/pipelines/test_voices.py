@@ -181,7 +181,12 @@ def kokoro_voices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> kokoro.Kok
 def test_kokoro_blends_voices(kokoro_voices: kokoro.Kokoro) -> None:
     """Any voice may join one that speaks the language, which comes first."""
     assert kokoro_voices.voices("en-us") == [
-        "af_one", "bm_two", "af_one+bm_two", "af_one+jf_three", "bm_two+jf_three"]
+        "af_one",
+        "bm_two",
+        "af_one+bm_two",
+        "af_one+jf_three",
+        "bm_two+jf_three",
+    ]
     assert kokoro_voices.voices("es") == []
 
 
@@ -198,8 +203,13 @@ def test_kokoro_cuts_the_word_out(
         return np.repeat(np.arange(durations.sum()), 100), durations
 
     monkeypatch.setattr(kokoro, "_run", run)
-    monkeypatch.setattr(kokoro, "_tokenizer", lambda: SimpleNamespace(
-        phonemize=lambda text, language: f"{text} {language}", tokenize=list))
+    monkeypatch.setattr(
+        kokoro,
+        "_tokenizer",
+        lambda: SimpleNamespace(
+            phonemize=lambda text, language: f"{text} {language}", tokenize=list
+        ),
+    )
     samples, sample_rate = kokoro_voices.synthesize("ja", "bm_two+jf_three", 175, 50)
     assert "".join(heard["tokens"]) == "ja en-gb." + kokoro._AFTER
     assert (heard["style"] == 1.5).all() and heard["style"].shape == (256,)
@@ -229,8 +239,9 @@ def test_a_clip_holds_the_whole_word() -> None:
     """Nothing of the word is cut off, and around it is digital silence."""
     said, source_rate = speak("en-us.m3", "stop")
     speech = clips.trim(said, source_rate)
-    clip = clips.speak(ESPEAK, "en-us.m3", "stop", 175, 50, sample_rate=source_rate,
-                       clip_seconds=1.5, seed=3)
+    clip = clips.speak(
+        ESPEAK, "en-us.m3", "stop", 175, 50, sample_rate=source_rate, clip_seconds=1.5, seed=3
+    )
     start = np.flatnonzero(clip)[0] - np.flatnonzero(speech)[0]
     found = clip[start : start + len(speech)]
     np.testing.assert_allclose(found / found.max(), speech / speech.max(), atol=1e-6)

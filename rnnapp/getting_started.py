@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.synthesis import synthesize
-
 from rnnapp import progress
 from rnnapp.evaluation import evaluate
 from rnnapp.exporting.export import export
@@ -35,12 +34,21 @@ def quickstart(
     """
     out = Path(out)
     with progress.bar("Synthesizing voices") as report:
-        synthesize(WORDS, out / "voices", clips_per_word=CLIPS_PER_WORD, engines=("espeak",),
-                   progress=report)
+        synthesize(
+            WORDS,
+            out / "voices",
+            clips_per_word=CLIPS_PER_WORD,
+            engines=("espeak",),
+            progress=report,
+        )
     begun = (out / "run" / "spec.json").exists()
     run, pipeline = train_with_pipeline(
-        "speech_commands", out / "voices", out / "run", settings=() if begun else settings,
-        resume=begun)
+        "speech_commands",
+        out / "voices",
+        out / "run",
+        settings=() if begun else settings,
+        resume=begun,
+    )
     figures = evaluate(run, pipeline=pipeline)
     exported = export(run, out / "export", overwrite=True)
     certificate = json.loads((exported / "certificate.json").read_text(encoding="utf-8"))
@@ -57,19 +65,19 @@ def _summary(out: Path, figures: dict[str, Any], certificate: dict[str, Any]) ->
     checks = certificate["checks"]
     dynamic = out / "export" / "device" / "dynamic.tflite"
     return f"""
-Voices that it never heard: {figures['accuracy']:.1%} of {figures['examples']} clips right.
-In a recording of {figures['minutes']:g} minutes: {figures['test_misses']:.1%} of the commands \
-missed, {figures['test_false_accepts_per_hour']:.1f} false accepts an hour.
+Voices that it never heard: {figures["accuracy"]:.1%} of {figures["examples"]} clips right.
+In a recording of {figures["minutes"]:g} minutes: {figures["test_misses"]:.1%} of the commands \
+missed, {figures["test_false_accepts_per_hour"]:.1f} false accepts an hour.
 All exports agree with the model: {len(checks)} checks, largest difference of a float export \
-{max(c['max_difference'] for c in checks if c['bound'] <= 1e-5):.0e}.
+{max(c["max_difference"] for c in checks if c["bound"] <= 1e-5):.0e}.
 
-  {out / 'voices'}   what it was trained on
-  {out / 'run'}      model, history, pictures
-  {out / 'export'}   SavedModel, TFLite, certificate, model card
+  {out / "voices"}   what it was trained on
+  {out / "run"}      model, history, pictures
+  {out / "export"}   SavedModel, TFLite, certificate, model card
 
 Next:
   rnnapp listen {dynamic} --mic
-  rnnapp predict {out / 'export'} {out / 'voices' / 'yes'}/*.flac
-  rnnapp verify {out / 'export'}
-  rnnapp train speech_commands --data YOUR_RECORDINGS,{out / 'voices'} --out runs/mine
+  rnnapp predict {out / "export"} {out / "voices" / "yes"}/*.flac
+  rnnapp verify {out / "export"}
+  rnnapp train speech_commands --data YOUR_RECORDINGS,{out / "voices"} --out runs/mine
 """

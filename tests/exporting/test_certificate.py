@@ -1,0 +1,246 @@
+"""The certificate finds what is wrong with an artefact, whatever it is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rnnapp import FORMATS, export
+from rnnapp.device import TensorInfo
+from rnnapp.exporting import saved_model
+from rnnapp.exporting.certificate import certify, failures
+from rnnapp.exporting.export import ExportError
+from rnnapp.exporting.formats import Format, Source
+from rnnapp.exporting.reference import Reference
+from rnnapp.exporting.runtimes import RUNTIMES, Runtime
+from rnnapp.layers.streaming import StepModel
+from rnnapp.replay import Replay
+
+from ..layers.conftest import CONVOLUTIONS, FEATURES, feature_model, sequences
+from .conftest import untrained
+
+UNIT, TIMESTEPS, EXAMPLES = 2, 12, 10
+BOUND = 1e-4
+Spoiler = Callable[[np.ndarray, int], np.ndarray]
+
+
+class Model:
+    """A small model, whole and step by step, traced once for all tests."""
+
+    def __init__(self) -> None:
+        model = feature_model("gru", "mean_max", CONVOLUTIONS)
+        replay = Replay(
+            sequences(EXAMPLES, TIMESTEPS),
+            np.full(EXAMPLES, TIMESTEPS, np.int32),
+            np.zeros(EXAMPLES, np.int32),
+        )
+        self.reference, self.stepper = Reference(model, replay, UNIT), StepModel(model)
+        self.step = tf.function(self.stepper, autograph=False)
+        self.whole = tf.function(model, reduce_retracing=True, autograph=False)
+
+
+class Artefact:
+    """The model itself as an artefact, with its answers spoilt as `spoil(answers, calls)` says."""
+
+    def __init__(self, model: Model, spoil: Spoiler) -> None:
+        self.name, self.signatures = "artefact", ["predict", "padded", "step"]
+        self.model, self.spoil, self.calls = model, spoil, 0
+
+    def inputs(self, signature: str) -> dict[str, TensorInfo]:
+        """The inputs of each signature; states last."""
+        size = UNIT if signature == "step" else TIMESTEPS
+        infos = {"features": TensorInfo("features", (1, size, FEATURES), np.dtype(np.float32))}
+        if signature == "padded":
+            infos["lengths"] = TensorInfo("lengths", (1,), np.dtype(np.int32))
+        return infos | (self._states("") if signature == "step" else {})
+
+    def outputs(self, signature: str) -> dict[str, TensorInfo]:
+        """The outputs of each signature."""
+        infos = {"probabilities": TensorInfo("probabilities", (1, 3), np.dtype(np.float32))}
+        return infos | (self._states("next_") if signature == "step" else {})
+
+    def _states(self, prefix: str) -> dict[str, TensorInfo]:
+        shapes = self.model.stepper.state_shapes.items()
+        return {
+            prefix + name: TensorInfo(prefix + name, (1, *shape), np.dtype(np.float32))
+            for name, shape in shapes
+        }
+
+    def run(self, signature: str, /, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Runs the model, and spoils its answer."""
+        x, changed = inputs.pop("features"), {}
+        if signature == "step":
+            logits, states = self.model.step(x, inputs)
+            changed = {f"next_{name}": value.numpy() for name, value in states.items()}
+        else:
+            lengths = inputs.get("lengths", np.full(len(x), x.shape[1]))
+            logits = self.model.whole([x, tf.cast(lengths, tf.int32)])
+        self.calls += 1
+        return {"probabilities": self.spoil(tf.nn.softmax(logits).numpy(), self.calls), **changed}
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    """The model that all artefacts are held against."""
+    return Model()
+
+
+@pytest.fixture
+def certified(
+    model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[[Spoiler], dict]:
+    """The certificate of an artefact that is spoilt in some way."""
+
+    def make(spoil: Spoiler) -> dict:
+        runtimes = {
+            "here": Runtime("here", "numpy", lambda path: Artefact(model, spoil)),
+            "gone": Runtime("gone", "no_such_package", lambda path: None),
+        }
+        form = Format("", "", BOUND, tuple(runtimes), lambda source, folder, names: None)
+        for name, runtime in runtimes.items():
+            monkeypatch.setitem(RUNTIMES, name, runtime)
+        monkeypatch.setitem(FORMATS, "test", form)
+        return certify(tmp_path, ["test"], model.reference, lambda done, total: None)
+
+    return make
+
+
+def late(answers: np.ndarray, calls: int) -> np.ndarray:
+    """Wrong after forty calls, in the midst of the stream."""
+    return answers + 2 * BOUND * (calls > 40)
+
+
+def drifting(answers: np.ndarray, calls: int) -> np.ndarray:
+    """Another answer at each call, by far less than the bound."""
+    return answers + np.float32(1e-6) * calls
+
+
+def test_a_faithful_artefact_passes(certified: Callable[[Spoiler], dict]) -> None:
+    """Windows, padded batches and a stream are each replayed and compared in number."""
+    result = certified(lambda answers, calls: answers)
+    assert result["passed"]
+    assert [check["signature"] for check in result["checks"]] == ["predict", "padded", "step"]
+    assert all(
+        check["comparisons"] > 5
+        and check["max_difference"] < 1e-6
+        and check["repeatable"]
+        and check["median_us"] > 0
+        for check in result["checks"]
+    )
+    assert result["runtimes"]["here"] == np.__version__
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda answers, calls: answers + 2 * BOUND, r"differs by 2\.0\de-04, allowed are 1e-04"),
+        (lambda answers, calls: answers * np.nan, "differs by inf"),
+        (lambda answers, calls: answers[:, ::-1], "differs by"),
+        (late, r"step \(a long stream\): differs by"),
+        (drifting, "gave another answer to the same input: it keeps state between calls"),
+    ],
+    ids=["shifted", "nan", "swapped", "late", "drifting"],
+)
+def test_a_spoilt_artefact_fails(
+    certified: Callable[[Spoiler], dict], spoil: Spoiler, message: str
+) -> None:
+    """Each with the reason, by format, runtime and signature."""
+    result = certified(spoil)
+    assert not result["passed"]
+    with pytest.raises(ExportError, match=rf"test in here, signature [^\n]*{message}"):
+        raise ExportError(failures(result))
+
+
+def test_a_difference_within_the_bound_passes(certified: Callable[[Spoiler], dict]) -> None:
+    """Quantized weights may differ, and by how much is written down."""
+    result = certified(lambda answers, calls: answers + np.float32(0.5 * BOUND))
+    assert result["passed"] and not failures(result)
+    for check in result["checks"]:
+        assert check["max_difference"] == pytest.approx(0.5 * BOUND, rel=0.05)  # float32 around 1
+
+
+def test_a_change_of_accuracy_is_written_down(
+    certified: Callable[[Spoiler], dict], model: Model
+) -> None:
+    """The figure that users ask for first: over true examples, not over noise."""
+
+    def zeroth(answers: np.ndarray, calls: int) -> np.ndarray:
+        return np.eye(3, dtype=np.float32)[np.zeros(len(answers), int)]
+
+    replay = model.reference.replay
+    right = model.reference.probabilities(replay.sequences, replay.lengths).argmax(axis=1) == 0
+    (windows, *others) = certified(zeroth)["checks"]
+    assert windows["accuracy_difference"] == pytest.approx(1 - right.mean())
+    assert all(check["accuracy_difference"] is None for check in others)
+
+
+def test_an_absent_runtime_is_named(certified: Callable[[Spoiler], dict]) -> None:
+    """What was not run must not look like what was."""
+    result = certified(lambda answers, calls: answers)
+    assert result["not_run"] == [{"format": "test", "runtime": "gone", "reason": "not installed"}]
+    assert "gone" not in result["runtimes"]
+    assert "gone" not in {check["runtime"] for check in result["checks"]}
+
+
+def test_the_reference_hears_no_padding(model: Model) -> None:
+    """What lies past a length is filled with other things than what is answered from."""
+    reference = model.reference
+    padded, stream, windows = reference.padded(), reference.stream(), reference.windows()
+    assert padded.lengths.min() == UNIT and padded.lengths.max() == TIMESTEPS
+    for row, length in zip(padded.sequences, padded.lengths, strict=True):
+        assert (row[length:] == row[0]).all()  # as TensorFlow Serving pads
+    assert stream.lengths.max() == stream.sequences.shape[1] == EXAMPLES * TIMESTEPS
+    assert not stream.lengths[0] % UNIT and stream.lengths[0] == UNIT
+    assert np.abs(windows.sequences[EXAMPLES]).max() == 0  # digital silence
+    assert windows.targets is not None and (windows.targets[EXAMPLES:] == -1).all()
+
+
+class Counting(tf.Module):
+    """A model whose answer grows a little with each call, far within the bound."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self.weights = [weight.value for weight in source.model.weights]
+        self.model, self.calls = source.model, tf.Variable(0.0)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None), name="waveform")], autograph=False)
+    def predict(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The model's probabilities, and how often it was asked."""
+        lengths = tf.fill([tf.shape(waveform)[0]], tf.shape(waveform)[1])
+        more = 1e-7 * self.calls.assign_add(1.0)
+        return {"probabilities": tf.nn.softmax(self.model([waveform, lengths])) + more}
+
+
+def keeps_state(source: Source, folder: Path, names: list[str]) -> None:
+    """Writes `Counting` as the SavedModel."""
+    module, place = Counting(source), folder / FORMATS["saved_model"].path
+    tf.saved_model.save(module, str(place), signatures={"serving_default": module.predict})
+
+
+def is_another(source: Source, folder: Path, names: list[str]) -> None:
+    """Writes the SavedModel of another model."""
+    other = keras.models.clone_model(source.model)
+    other.set_weights([1.05 * weight for weight in source.model.get_weights()])
+    saved_model.save(other, folder / FORMATS["saved_model"].path, source.labels, None)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [(keeps_state, "keeps state between calls"), (is_another, "differs by .* allowed are 1e-05")],
+)
+def test_an_export_that_does_not_agree_is_not_written(
+    write: Callable, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No bad artefact reaches a folder that someone serves from."""
+    planted = dataclasses.replace(FORMATS["saved_model"], write=write, runtimes=("saved_model",))
+    monkeypatch.setitem(FORMATS, "saved_model", planted)
+    run = untrained(tmp_path / "run")
+    with pytest.raises(ExportError, match=f"(?s)nothing was written:.*{message}"):
+        export(run, tmp_path / "export", formats=["saved_model"])
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
