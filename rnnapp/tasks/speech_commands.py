@@ -1,4 +1,10 @@
-"""Speech commands: which of a few words is said in a second of sound."""
+"""Speech commands: which of a few words is said in a second of sound.
+
+`rnnapp quickstart` makes 2,600 clips in espeak-ng's voices, trains the default model on them and
+exports it, in 4 min 32 s on two busy cores. `rnnapp evaluate quickstart/run --data DATA` then gave
+69.1 % of 12 classes on 3,787 recordings of 488 people (a part of the Speech Commands v2 test set,
+Warden 2018, arXiv:1804.03209), and 87.1 % on synthetic voices that were not in training.
+"""
 
 from __future__ import annotations
 
