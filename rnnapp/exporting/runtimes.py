@@ -106,7 +106,8 @@ class CApi:
             for name, signature in graph.signature_def.items()
             if name != "__saved_model_init_op"
         }
-        self.name, self.signatures = str(folder), list(self._signatures)
+        # Sorted, because a map of a protocol buffer has no order of its own.
+        self.name, self.signatures = str(folder), sorted(self._signatures)
 
     def inputs(self, signature: str) -> dict[str, TensorInfo]:
         """Describes a signature's inputs, with 1 for what is not fixed."""
