@@ -137,11 +137,11 @@ def test_another_model_does_not_agree(run: Run, folder: Path) -> None:
     content = path.read_bytes()
     assert content.count(weights.tobytes()) == 1
     path.write_bytes(content.replace(weights.tobytes(), (1.01 * weights).tobytes()))
-    manifest = read_manifest(folder)
+    manifest = {**read_manifest(folder), "formats": ["tflite_float"]}
     manifest["files"]["device/float.tflite"]["sha256"] = hashlib.sha256(
         path.read_bytes()
     ).hexdigest()
     (folder / "manifest.json").write_text(json.dumps(manifest))
     again = verify(folder)
     assert not again["passed"] and not again["changed"]
-    assert {c["format"] for c in again["checks"] if not c["passed"]} == {"tflite_float"}
+    assert not any(check["passed"] for check in again["checks"])

@@ -52,7 +52,7 @@ def leaves(spec: RunSpec) -> list[str]:
 
 @pytest.mark.parametrize(("kind", "name"), FIELDS)
 @given(value=json_values)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_a_field_takes_its_type_or_says_what_it_must_be(kind: type, name: str, value: Any) -> None:
     """A value that slips through fails far away, in the middle of a training."""
     try:
@@ -104,7 +104,7 @@ def test_values_out_of_range_are_refused(assignment: str, must: str) -> None:
 
 @pytest.mark.parametrize(("task", "path"), PATHS)
 @given(value=json_values)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_set_changes_one_setting_or_says_what_it_must_be(task: str, path: str, value: Any) -> None:
     """`--set` is how users reach a model: no value may end in a traceback, or move a neighbour."""
     spec = TASKS[task].spec()

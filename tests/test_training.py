@@ -103,6 +103,18 @@ def test_a_model_learns(finished: Run) -> None:
     assert figures["parameters"] == finished.load_model().count_params()
 
 
+def test_the_best_epoch_is_the_model(finished: Run) -> None:
+    """Later epochs may have unlearnt something."""
+    assert finished.metrics()["training"]["best_epoch"] < EPOCHS
+    kept, best = finished.load_model(), finished.load_model()
+    best.load_weights(finished.folder / "checkpoints" / "best.weights.h5")
+    with np.load(finished.folder / "checkpoints" / "last.npz") as arrays:
+        last = list(arrays.values())
+    for ours, theirs in zip(kept.trainable_weights, best.trainable_weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
+        assert not any(np.array_equal(ours, array) for array in last), ours.path
+
+
 def test_a_model_holds_no_random_numbers(finished: Run) -> None:
     """Keras draws recurrent dropout in inference as well, and no device could."""
     assert finished.spec.model.recurrent_dropout > 0

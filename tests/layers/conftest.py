@@ -12,7 +12,7 @@ from rnnapp.specs import ConvSpec, RNNSpec
 if TYPE_CHECKING:
     import keras
 
-FEATURES, CLASSES, WINDOW = 8, 3, 5
+FEATURES, CLASSES, WINDOW = 8, 3, 3
 CONVOLUTIONS = (ConvSpec(filters=2, kernel_time=3, kernel_frequency=3, stride_time=2),)
 
 
