@@ -46,7 +46,8 @@ def evaluate(
         pipeline = _open(run, data)
     where = split if data is None else "test"
     targets, logits = _answers(model, pipeline, where, run.spec.train.batch_size)
-    name = split if data is None else re.sub(r"\W+", "_", Path(data).name or "data")
+    # Not the bare name: a folder may be called `test`.
+    name = split if data is None else re.sub(r"\W+", "_", f"data_{Path(data).name}")
     evaluation = Evaluation(model, pipeline, name, targets, logits)
     figures = {"data": os.fspath(data or run.spec.data or "default"), **run.task.score(evaluation)}
     known = run.metrics()
