@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 DEFAULT_CLIPS_PER_WORD = 200
 
-# A convolutional recurrent network that hears 40 ms a step, and training that stretches a few
-# thousand clips: what understands people best of what was tried on synthetic voices.
+# A convolutional recurrent network that hears 40 ms a step, and a longer training.
 PRESETS = {
     "crnn": (
         "units=128",
@@ -139,7 +138,7 @@ TASK = Task(
     pipeline=AudioPipeline,
     pipeline_spec=AudioSpec(),
     # A convolution over all bands halves the timesteps; a pool over the last second forgives where
-    # in it the word was. Both help more than a second recurrent layer does.
+    # in it the word was.
     model=RNNSpec(
         cell="gru",
         units=64,
