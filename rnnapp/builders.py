@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
 from keras import KerasTensor
 
@@ -61,7 +63,8 @@ def many_to_one(
     if spec.front is not None:
         assert sample_rate is not None
         source = keras.Input((None,), name="waveform")
-        x, mask = _waveform_front(spec.front, sample_rate, source, lengths)
+        strides = math.prod(convolution.stride_time for convolution in spec.convolutions)
+        x, mask = _waveform_front(spec.front, sample_rate, strides, source, lengths)
         timesteps_per_second = 1000.0 / spec.front.frame_step_ms
     else:
         source = keras.Input((None, num_features), name="features")
@@ -84,7 +87,11 @@ def many_to_one(
 
 
 def _waveform_front(
-    front: FrontSpec, sample_rate: int, waveform: KerasTensor, lengths: KerasTensor
+    front: FrontSpec,
+    sample_rate: int,
+    min_timesteps: int,
+    waveform: KerasTensor,
+    lengths: KerasTensor,
 ) -> tuple[KerasTensor, KerasTensor]:
     """Frames and their mask: (batch, timesteps, features) and (batch, timesteps)."""
     frame_step = round(front.frame_step_ms * sample_rate / 1000)
@@ -96,6 +103,7 @@ def _waveform_front(
         front.lower_hz,
         min(front.upper_hz, sample_rate / 2),
         front.num_mfcc if front.kind == "mfcc" else 0,
+        min_timesteps,
         name=front.kind,
     )
     x = log_mel(waveform)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from pathlib import Path
@@ -46,12 +47,12 @@ def evaluate(
         pipeline = _open(run, data)
     where = split if data is None else "test"
     targets, logits = _answers(model, pipeline, where, run.spec.train.batch_size)
-    # Not the bare name: a folder may be called `test`.
-    name = split if data is None else re.sub(r"\W+", "_", f"data_{Path(data).name}")
-    evaluation = Evaluation(model, pipeline, name, targets, logits)
-    figures = {"data": os.fspath(data or run.spec.data or "default"), **run.task.score(evaluation)}
     known = run.metrics()
-    known.setdefault("evaluation", {})[name] = figures
+    evaluations = known.setdefault("evaluation", {})
+    name = split if data is None else _name(data, evaluations)
+    evaluation = Evaluation(model, pipeline, name, targets, logits)
+    figures = {"data": _whole(data or run.spec.data or "default"), **run.task.score(evaluation)}
+    evaluations[name] = figures
     pictures = run.task.plot(evaluation, run.folder)
     if listen and data is None and streams(model):
         with progress.bar("Listening") as report:
@@ -59,6 +60,23 @@ def evaluate(
         figures = {**figures, **known["listening"]}
     write_json(run.folder / "metrics.json", known)
     return {**figures, "pictures": [str(path) for path in pictures]}
+
+
+def _name(data: str | os.PathLike, evaluations: dict[str, Any]) -> str:
+    """What the figures on other data stand under: the same data under the same name."""
+    # Not the bare name: a folder may be called `test`.
+    name = re.sub(r"\W+", "_", f"data_{Path(data).name}")
+    numbered = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+    return next(
+        each
+        for each in numbered
+        if each not in evaluations or evaluations[each]["data"] == _whole(data)
+    )
+
+
+def _whole(data: str | os.PathLike) -> str:
+    """A folder by its whole path, since another may have the same name; other names as they are."""
+    return str(Path(data).resolve()) if Path(data).exists() else os.fspath(data)
 
 
 def _open(run: Run, data: str | os.PathLike | None) -> Any:

@@ -63,11 +63,11 @@ def quickstart(
 
 def _summary(out: Path, figures: dict[str, Any], certificate: dict[str, Any]) -> str:
     checks = certificate["checks"]
-    dynamic = out / "export" / "device" / "dynamic.tflite"
+    streams = "test_misses" in figures
+    listen = f"\n  rnnapp listen {out / 'export' / 'device' / 'dynamic.tflite'} --mic"
     return f"""
 Voices that it never heard: {figures["accuracy"]:.1%} of {figures["examples"]} clips right.
-In a recording of {figures["minutes"]:g} minutes: {figures["test_misses"]:.1%} of the commands \
-missed, {figures["test_false_accepts_per_hour"]:.1f} false accepts an hour.
+{_as_a_listener(figures) if streams else "It cannot stream: whole clips alone were judged."}
 All exports agree with the model: {len(checks)} checks, largest difference of a float export \
 {max(c["max_difference"] for c in checks if c["bound"] <= 1e-5):.0e}.
 
@@ -75,9 +75,15 @@ All exports agree with the model: {len(checks)} checks, largest difference of a 
   {out / "run"}      model, history, pictures
   {out / "export"}   SavedModel, TFLite, certificate, model card
 
-Next:
-  rnnapp listen {dynamic} --mic
+Next:{listen if streams else ""}
   rnnapp predict {out / "export"} {out / "voices" / "yes"}/*.flac
   rnnapp verify {out / "export"}
   rnnapp train speech_commands --data YOUR_RECORDINGS,{out / "voices"} --out runs/mine
 """
+
+
+def _as_a_listener(figures: dict[str, Any]) -> str:
+    return (
+        f"In a recording of {figures['minutes']:g} minutes: {figures['test_misses']:.1%} of the "
+        f"commands missed, {figures['test_false_accepts_per_hour']:.1f} false accepts an hour."
+    )

@@ -48,7 +48,7 @@ def _by_run(run: Run, inputs: Sequence[str | os.PathLike]) -> list[dict[str, Any
 
 def _by_export(folder: Path, inputs: Sequence[str | os.PathLike]) -> list[dict[str, Any]]:
     """On the device runner, without TensorFlow."""
-    from rnnapp.device import Listener, audio
+    from rnnapp.device import Classifier, audio
 
     files = sorted((folder / "device").glob("*.tflite"))
     if not files:
@@ -57,16 +57,16 @@ def _by_export(folder: Path, inputs: Sequence[str | os.PathLike]) -> list[dict[s
             "--formats all, or give the run folder."
         )
     best = next((path for path in files if path.stem == "float"), files[0])
-    listener = Listener(best)
+    classifier = Classifier(best)
     answers = []
     for path in inputs:
-        samples = audio.read(path, listener.sample_rate)
-        probabilities = np.asarray(listener.predict(samples))
+        samples = audio.read(path, classifier.sample_rate)
+        probabilities = classifier.predict(samples)
         order = np.argsort(-probabilities)
         answers.append(
             {
-                "label": listener.labels[order[0]],
-                "probabilities": {listener.labels[i]: float(probabilities[i]) for i in order},
+                "label": classifier.labels[order[0]],
+                "probabilities": {classifier.labels[i]: float(probabilities[i]) for i in order},
             }
         )
     return answers

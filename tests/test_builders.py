@@ -132,6 +132,19 @@ def test_a_front_makes_the_input_a_waveform() -> None:
     ]
 
 
+@pytest.mark.parametrize("samples", [0, 1, 79, 80, 200, 479])
+def test_a_waveform_shorter_than_a_step_is_answered(samples: int) -> None:
+    """A click of a few samples is no frame, and no reason to fail in a server."""
+    convolutions = tuple(ConvSpec(2, 3, 3, stride_time=stride) for stride in (2, 3))
+    model = built(dataclasses.replace(BASE, convolutions=convolutions))
+    longer = np.zeros((1, 4000), np.float32)
+    longer[:, :samples] = 0.1
+    lengths = np.array([samples])
+    short = model([longer[:, :samples], lengths])
+    # the same numbers summed in arrays of another size
+    np.testing.assert_allclose(short, model([longer, lengths]), atol=1e-6)
+
+
 @pytest.mark.parametrize(("stride", "timesteps"), [((), 50), ((2,), 25), ((2, 3), 8)], ids=str)
 def test_the_window_is_counted_in_pooled_timesteps(stride: tuple[int, ...], timesteps: int) -> None:
     """Half a second is 50 frames of 10 ms, and half as many after a stride of two."""

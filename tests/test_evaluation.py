@@ -84,6 +84,20 @@ def test_other_data_is_all_test(copied: Path, tones: Path, tmp_path: Path) -> No
     assert after == before
 
 
+def test_folders_of_one_name_keep_their_own_figures(
+    copied: Path, tones: Path, tmp_path: Path
+) -> None:
+    """A second folder `clips` adds its figures; the first, judged again, replaces its own."""
+    for place, label in (("a", "high"), ("b", "low"), ("a", "high")):
+        folder = tmp_path / place / "clips"
+        if not folder.exists():
+            shutil.copytree(tones / label, folder / label)
+        evaluate(copied, folder)
+    evaluations = Run.open(copied).metrics()["evaluation"]
+    assert set(evaluations) == {"test", "data_clips", "data_clips_2"}
+    assert evaluations["data_clips_2"]["data"] == str((tmp_path / "b" / "clips").resolve())
+
+
 def test_other_splits_and_no_recording(copied: Path) -> None:
     """A quick look at a split does not choose a threshold."""
     values = json.loads((copied / "metrics.json").read_text())

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from rnnapp.device import microphone
+from rnnapp.device import description, microphone
 from rnnapp.device.audio import read_blocks, to_float
+from rnnapp.device.description import PROBABILITIES, require
 from rnnapp.device.detector import Detector, Event
 from rnnapp.device.interpreter import Model, load
-from rnnapp.device.resampling import resampler
 from rnnapp.device.stepper import Stepper
-
-PROBABILITIES = "probabilities"
-DETECTOR_OPTIONS = ("threshold", "smoothing_ms", "refractory_ms")
 
 
 class Listener:
@@ -63,9 +58,9 @@ class Listener:
         self.model = model if isinstance(model, Model) else load(model, num_threads)
         self.stepper = Stepper(self.model)
         self._input, self._step_samples = _audio_input(self.model, self.stepper)
-        settings = _settings(self.model)
+        settings = description.settings(self.model)
         self.sample_rate = sample_rate or settings.get("sample_rate") or 16_000
-        self.labels = _labels(self.model, labels, _num_classes(self.model, self.stepper))
+        self.labels = description.labels(self.model, labels, _num_classes(self.model, self.stepper))
         given = {
             "threshold": threshold,
             "smoothing_ms": smoothing_ms,
@@ -164,41 +159,6 @@ class Listener:
             for event in self.feed(block):
                 on_event(event)
 
-    def predict(self, samples: np.ndarray, sample_rate: int | None = None) -> np.ndarray:
-        """Classify a whole clip by the signature `predict`; the stream is not touched.
-
-        A clip shorter than the model's is padded with zeros on the right, as in training. Of a
-        longer one the stretch with the most energy is kept: that is how the clips of Speech
-        Commands were cut from their recordings (Warden 2018, arXiv:1804.03209).
-
-        Args:
-            samples: (samples,) of one channel; int16 or floats between -1 and 1.
-            sample_rate: their rate, in hertz; the model's by default.
-
-        Returns:
-            float32 (classes,), in the order of `labels`.
-
-        Raises:
-            TypeError: another dtype.
-            ValueError: more than one channel, NaN, or a model without the signature `predict`.
-        """
-        inputs = self.model.inputs("predict")
-        _require(self.model, len(inputs) == 1, "one input in `predict`", sorted(inputs))
-        info = next(iter(inputs.values()))
-        resample = resampler(sample_rate or self.sample_rate, self.sample_rate)
-        clip = _fit(resample(to_float(samples), last=True), info.shape[-1])
-        stored = self.model.run("predict", **{info.name: info.quantize(clip[None])})
-        return self.model.outputs("predict")[PROBABILITIES].dequantize(stored[PROBABILITIES])[0]
-
-
-def _fit(samples: np.ndarray, length: int) -> np.ndarray:
-    """Pad on the right, or keep the stretch with the most energy: (samples,) -> (length,)."""
-    if len(samples) <= length:
-        return np.pad(samples, (0, length - len(samples)))
-    energy = np.cumsum(np.square(samples, dtype=np.float64))
-    start = int(np.argmax(energy[length - 1 :] - np.append(0, energy[:-length])))
-    return samples[start : start + length]
-
 
 def _audio_input(model: Model, stepper: Stepper) -> tuple[str, int]:
     """Name of the audio input, and how many samples a step takes."""
@@ -209,50 +169,11 @@ def _audio_input(model: Model, stepper: Stepper) -> tuple[str, int]:
         and inputs[0].shape[0] == 1
         and (inputs[0].scale > 0 or inputs[0].dtype.kind == "f")
     )
-    _require(model, audio, "one data input of samples in `step`, float32 (1, samples)", inputs)
+    require(model, audio, "one data input of samples in `step`, float32 (1, samples)", inputs)
     return inputs[0].name, inputs[0].shape[1]
 
 
 def _num_classes(model: Model, stepper: Stepper) -> int:
     names = sorted(stepper.outputs)
-    _require(model, PROBABILITIES in names, f"the output `{PROBABILITIES}` in `step`", names)
+    require(model, PROBABILITIES in names, f"the output `{PROBABILITIES}` in `step`", names)
     return stepper.outputs[PROBABILITIES].shape[-1]
-
-
-def _labels(model: Model, labels: Sequence[str] | None, num_classes: int) -> list[str]:
-    """The labels given, or those in the file or beside it."""
-    if labels is None:
-        beside = model.path.with_name("labels.txt") if model.path else None
-        if "labels.txt" in model.files:
-            labels = model.files["labels.txt"].decode("utf-8").splitlines()
-        elif beside and beside.is_file():
-            labels = beside.read_text("utf-8").splitlines()
-        else:
-            raise ValueError(
-                f"{model.name} carries no labels.txt, and none lies beside it. Pass `labels`, or "
-                "export or copy the file again: labels are at its end"
-            )
-    if len(labels) != num_classes:
-        raise ValueError(
-            f"{model.name} has {num_classes} classes: there must be as many labels. "
-            f"Received: {list(labels)}"
-        )
-    return list(labels)
-
-
-def _settings(model: Model) -> dict[str, Any]:
-    """Settings from `rnnapp.json` in the file, those of the detector under `detector`."""
-    try:
-        settings = json.loads(model.files.get("rnnapp.json", b"{}"))
-    except ValueError as error:
-        raise ValueError(f"{model.name}: its rnnapp.json must be JSON. {error}") from None
-    detector = settings.get("detector", {})
-    known = {name: detector[name] for name in DETECTOR_OPTIONS if name in detector}
-    if "background_labels" in settings:
-        known["background_labels"] = settings["background_labels"]
-    return {**settings, "detector": known}
-
-
-def _require(model: Model, condition: bool, expected: str, received: object) -> None:
-    if not condition:
-        raise ValueError(f"{model.name} must have {expected}. Received: {received}")

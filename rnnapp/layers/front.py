@@ -77,6 +77,8 @@ class LogMel(keras.layers.Layer):
         lower_hz: Lower edge of the lowest band.
         upper_hz: Upper edge of the highest band.
         num_mfcc: Cepstral coefficients; 0 for log-mel.
+        min_timesteps: Frames that even an empty waveform gives, of zeros: a convolution with
+            strides would leave nothing of fewer.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class LogMel(keras.layers.Layer):
         lower_hz: float = 60.0,
         upper_hz: float = 7600.0,
         num_mfcc: int = 0,
+        min_timesteps: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -104,8 +107,10 @@ class LogMel(keras.layers.Layer):
             "lower_hz": lower_hz,
             "upper_hz": upper_hz,
             "num_mfcc": num_mfcc,
+            "min_timesteps": min_timesteps,
         }
         self.frame_length, self.frame_step = frame_length, frame_step
+        self.min_samples = min_timesteps * frame_step
         self.num_features = num_mfcc or num_mel_bins
         self.fft_length = 1 << (frame_length - 1).bit_length()
         num_bins = self.fft_length // 2 + 1
@@ -116,7 +121,12 @@ class LogMel(keras.layers.Layer):
 
     def call(self, waveform: tf.Tensor) -> tf.Tensor:
         """Maps float32 (batch, samples) to (batch, samples // frame_step, features)."""
-        return self._frames(tf.pad(waveform, [[0, 0], [self.tail, 0]]))
+        samples = waveform.shape[1]
+        if samples is None:
+            missing = tf.maximum(0, self.min_samples - tf.shape(waveform)[1])
+        else:
+            missing = max(0, self.min_samples - samples)
+        return self._frames(tf.pad(waveform, [[0, 0], [self.tail, missing]]))
 
     def step(
         self, samples: tf.Tensor, states: dict[str, tf.Tensor]
@@ -153,7 +163,8 @@ class LogMel(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """(batch, samples) becomes (batch, timesteps, features)."""
         batch, samples = input_shape
-        return batch, samples and samples // self.frame_step, self.num_features
+        timesteps = None if samples is None else max(samples, self.min_samples) // self.frame_step
+        return batch, timesteps, self.num_features
 
     def get_config(self) -> dict[str, Any]:
         """The layer's arguments."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rnnapp.device import Event, Listener, load
 
-from .conftest import LABELS, RATE, STEP, melody, silence, tone, with_files
+from .conftest import LABELS, RATE, STEP, melody, tone, with_files
 from .test_audio import BAD, bad_file, write_wave
 
 
@@ -66,41 +66,6 @@ def test_tiny_chunks_lose_no_samples(listener: Listener, size: int) -> None:
     rows = np.concatenate([listener.probabilities(chunk) for chunk in chunks])
     assert len(whole) == len(samples) // STEP
     np.testing.assert_array_equal(rows, whole)
-
-
-def test_streaming_equals_the_whole_clip(listener: Listener) -> None:
-    """The last step of a clip must answer as `predict` does on all of it."""
-    clip = np.concatenate([silence(0.3), tone("high", 0.5), silence(0.2)])
-    listener.reset()
-    # float32 sums in another order, through a softmax of slope below 10
-    np.testing.assert_allclose(listener.predict(clip), listener.probabilities(clip)[-1], atol=1e-5)
-
-
-def test_predict_pads_short_clips_on_the_right(listener: Listener) -> None:
-    """As the pipeline does in training."""
-    clip = tone("low", 0.9)
-    padded = np.concatenate([clip, silence(0.1)])
-    np.testing.assert_array_equal(listener.predict(clip), listener.predict(padded))
-
-
-@given(before=st.floats(0, 3), after=st.floats(0, 3))
-@settings(max_examples=20, deadline=None)
-def test_predict_finds_the_word_in_long_clips(
-    listener: Listener, before: float, after: float
-) -> None:
-    """The stretch with the most energy is kept, wherever it lies."""
-    clip = tone("top", 1.0)
-    longer = np.concatenate([silence(before), clip, silence(after)])
-    np.testing.assert_array_equal(listener.predict(longer), listener.predict(clip))
-
-
-def test_predict_leaves_the_stream_alone(listener: Listener) -> None:
-    """A clip may be asked about while a stream runs."""
-    listener.reset()
-    listener.feed(tone("mid", 0.3))
-    states, samples = listener.stepper.states, tone("high", 1.0)
-    assert LABELS[int(np.argmax(listener.predict(samples, RATE)))] == "high"
-    np.testing.assert_array_equal(listener.stepper.states["hidden"], states["hidden"])
 
 
 @pytest.mark.parametrize("rate", [8_000 * 2, 44_100, 48_000])

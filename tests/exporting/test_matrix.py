@@ -7,10 +7,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from ai_edge_litert import schema_py_generated as schema
 
-from rnnapp import CELLS, FORMATS, Run, export
+from rnnapp import CELLS, FORMATS, Run, export, predict
 from rnnapp.device import load
 from rnnapp.exporting.export import read_manifest
 from rnnapp.exporting.tflite import VARIANTS
@@ -105,3 +107,6 @@ def test_a_model_that_reads_backwards_has_no_step(tmp_path: Path) -> None:
     assert read_manifest(folder)["streaming"].startswith(reason)
     assert f"It does not stream: {reason}" in (folder / "MODEL_CARD.md").read_text()
     assert load(folder / "device" / "float.tflite").signatures == ["predict"]
+    soundfile.write(tmp_path / "clip.wav", np.zeros(800), 8000)
+    (answer,) = predict(folder, [tmp_path / "clip.wav"])
+    assert set(answer["probabilities"]) == set(LABELS)
