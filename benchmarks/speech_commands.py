@@ -28,23 +28,28 @@ def quickstart(options: argparse.Namespace) -> None:
 
 
 def synthetic(options: argparse.Namespace) -> None:
-    """A longer run on every voice that is installed."""
-    voices = options.out / "voices"
-    rnnapp.synthesize(WORDS, voices, clips_per_word=options.clips)
-    run = rnnapp.train("speech_commands", voices, options.out / "run", settings=_settings(options))
+    """A longer run on synthetic voices alone."""
+    run = rnnapp.train(
+        "speech_commands", _voices(options), options.out / "run", settings=_settings(options)
+    )
     _report(run, options.real)
 
 
 def mixed(options: argparse.Namespace) -> None:
     """Synthetic voices and the real training speakers together."""
-    voices = options.out / "voices"
-    rnnapp.synthesize(WORDS, voices, clips_per_word=options.clips)
     settings = [*_settings(options), "split_salt=rnnapp"]
-    run = rnnapp.train(
-        "speech_commands", f"{options.real},{voices}", options.out / "run", settings=settings
-    )
+    data = f"{options.real},{_voices(options)}"
+    run = rnnapp.train("speech_commands", data, options.out / "run", settings=settings)
     pipeline = run.load_pipeline().open(str(options.real))
     _report(run, None, pipeline)
+
+
+def _voices(options: argparse.Namespace) -> str:
+    """The folders that were given, or one of all voices that are installed."""
+    if options.voices:
+        return str(options.voices)
+    rnnapp.synthesize(WORDS, options.out / "voices", clips_per_word=options.clips)
+    return str(options.out / "voices")
 
 
 def _settings(options: argparse.Namespace) -> list[str]:
@@ -75,7 +80,8 @@ if __name__ == "__main__":
     parser.add_argument("--noise", type=Path, help="background noises")
     parser.add_argument("--rooms", type=Path, help="room impulse responses")
     parser.add_argument("--out", type=Path, default=Path("benchmark"), help="for data and runs")
-    parser.add_argument("--clips", type=int, default=2000, help="synthetic clips a word")
+    parser.add_argument("--voices", help="folders that `rnnapp synthesize` made, commas between")
+    parser.add_argument("--clips", type=int, default=2000, help="else: synthetic clips a word")
     parser.add_argument("--set", action="append", help="KEY=VALUE")
     chosen = parser.parse_args()
     {"quickstart": quickstart, "synthetic": synthetic, "mixed": mixed}[chosen.what](chosen)

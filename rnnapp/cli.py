@@ -137,7 +137,14 @@ def synthesize(
     language: Annotated[str, typer.Option(help="A language of espeak-ng's.")] = "en-us",
     engines: Annotated[
         str | None,
-        typer.Option(help="Speech engines, with commas between; all installed ones by default."),
+        typer.Option(
+            help="Speech engines, with commas between; `espeak=3,kokoro=1` gives each its share of "
+            "the clips. All installed ones by default, all voices with the same share."
+        ),
+    ] = None,
+    voices: Annotated[
+        str | None,
+        typer.Option(help="Only these, as patterns such as `espeak.en-gb*,kokoro.*`."),
     ] = None,
     unknown: Annotated[
         str | None,
@@ -155,11 +162,26 @@ def synthesize(
             clips_per_word=clips,
             language=language,
             seed=seed,
-            engines=_words(engines) if engines else None,
+            engines=_shares(engines) if engines else None,
+            voices=_words(voices) if voices else None,
             unknown_words=_words(unknown) if unknown else None,
             progress=report,
         )
     print(f"{out}: train on it with\n  rnnapp train speech_commands --data {out}")
+
+
+def _shares(text: str) -> tuple[str, ...] | dict[str, float]:
+    """Names with commas between, or the share of each."""
+    names = _words(text)
+    if not any("=" in name for name in names):
+        return names
+    try:
+        return {name: float(share) for name, _, share in (n.partition("=") for n in names)}
+    except ValueError:
+        raise ValueError(
+            "`--engines` must be names, or a share for each as in `espeak=3,kokoro=1`. "
+            f"Received: {text}"
+        ) from None
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -198,10 +198,21 @@ def test_options_reach_the_training(
     assert done.code == 0 and f"rnnapp export {finished.folder}" in done.out
 
 
+@pytest.mark.parametrize(
+    ("engines", "parsed"),
+    [
+        ("espeak, pico", ("espeak", "pico")),
+        ("espeak=3,kokoro=1.5", {"espeak": 3.0, "kokoro": 1.5}),
+    ],
+)
 def test_options_reach_the_synthesis(
-    call: Callable[..., Done], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    call: Callable[..., Done],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    engines: str,
+    parsed: object,
 ) -> None:
-    """Words with commas between, and blanks after them."""
+    """Words with commas between, and blanks after them; engines with their shares or without."""
     from pipelines import synthesis
 
     seen: dict[str, Any] = {}
@@ -210,23 +221,18 @@ def test_options_reach_the_synthesis(
         seen.update(keywords, words=words, out=out)
 
     monkeypatch.setattr(synthesis, "synthesize", synthesize)
-    done = call(
-        "synthesize",
-        "--words",
-        "ja, nein",
-        "--out",
-        tmp_path / "v",
-        "--clips",
-        7,
-        "--language",
-        "de",
-        "--engines",
-        "espeak",
-        "--unknown",
-        "jo",
-        "--seed",
-        3,
-    )
+    options = {
+        "words": "ja, nein",
+        "out": tmp_path / "v",
+        "clips": 7,
+        "language": "de",
+        "engines": engines,
+        "voices": "espeak.de*",
+        "unknown": "jo",
+        "seed": 3,
+    }
+    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+    done = call("synthesize", *arguments)
     assert done.code == 0 and f"--data {tmp_path / 'v'}" in done.out
     del seen["progress"]
     assert seen == {
@@ -235,9 +241,19 @@ def test_options_reach_the_synthesis(
         "clips_per_word": 7,
         "language": "de",
         "seed": 3,
-        "engines": ("espeak",),
+        "engines": parsed,
+        "voices": ("espeak.de*",),
         "unknown_words": ("jo",),
     }
+
+
+@pytest.mark.parametrize("engines", ["espeak=3,kokoro", "espeak=much"])
+def test_a_share_goes_with_every_engine(
+    call: Callable[..., Done], tmp_path: Path, engines: str
+) -> None:
+    """A share forgotten is not taken for none."""
+    done = call("synthesize", "--words", "yes", "--out", tmp_path / "v", "--engines", engines)
+    assert done.code == 2 and f"Received: {engines}" in done.err
 
 
 @pytest.mark.parametrize("source", ["run", "export"])
