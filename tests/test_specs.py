@@ -193,3 +193,11 @@ def test_numpy_numbers_do_not_reach_json() -> None:
 
     with pytest.raises(ValueError, match="`units` must be an integer"):
         RNNSpec(units=np.int64(3))  # type: ignore[arg-type]  that is what is tested
+
+
+def test_preludes_and_xla_exclude_each_other() -> None:
+    """The pair would train, hundreds of times slower; which was named first does not matter."""
+    spec = TASKS["speech_commands"].spec
+    with pytest.raises(ValueError, match="`prelude_share` must be 0 with jit_compile=true"):
+        spec(assignments=["jit_compile=true"])
+    assert spec(assignments=["jit_compile=true", "prelude_share=0"]).train.jit_compile

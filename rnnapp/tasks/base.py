@@ -112,6 +112,13 @@ class Task:
             for single in self._expanded(assignment):
                 spec = overrides.override(spec, single)
         require(spec.task == self.name, "task", repr(self.name), spec.task)
+        front = spec.model.front
+        require(
+            not (spec.train.jit_compile and front and front.prelude_share),
+            "prelude_share",
+            "0 with jit_compile=true: XLA compiles anew for each length that a prelude has",
+            front and front.prelude_share,
+        )
         return spec
 
     def _expanded(self, assignment: str) -> Sequence[str]:
