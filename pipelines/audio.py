@@ -162,7 +162,7 @@ class AudioPipeline:
             batches = self._batch(clips, lengths, batch_size).enumerate()
             return batches.map(lambda number, batch: (now, number, *batch))
 
-        make = self._augmented(seed) if training else self._load
+        make = self._augmented(seed) if training else self._plain
         passes = tf.data.Dataset.range(tf.int64.max if repeat else 1)
         batches = passes.flat_map(one_pass).map(make, num_parallel_calls=tf.data.AUTOTUNE)
         known = tf.data.INFINITE_CARDINALITY if repeat else self.num_batches(split, batch_size)
@@ -194,7 +194,10 @@ class AudioPipeline:
         store = audio_store.store(parts)
         width = self.spec.window or int(store.lengths.max())
         waveform = store.gather(np.arange(len(parts)), width)
-        return {"waveform": waveform.astype(np.float32) / 32768, "lengths": store.lengths}
+        lengths = store.lengths
+        if self.spec.window:
+            lengths = np.full_like(lengths, self.spec.window)
+        return {"waveform": waveform.astype(np.float32) / 32768, "lengths": lengths}
 
     def sources(self) -> augmentation.Sources:
         """The noise and rooms that augmentation draws from."""
@@ -300,17 +303,21 @@ class AudioPipeline:
             lambda row, length: length, boundaries, [batch_size] * (len(boundaries) + 1)
         )
 
-    def _load(
-        self, epoch: tf.Tensor, number: tf.Tensor, rows: tf.Tensor, lengths: tf.Tensor
-    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        """Copies a batch out of the store."""
+    def _load(self, rows: tf.Tensor, lengths: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Copies a batch out of the store: waveform (batch, samples) and labels (batch,)."""
         numbers = {label: number for number, label in enumerate(self.labels)}
         labels = tf.constant([numbers[clip.label] for clip in self.clips], tf.int32)
         width = self.spec.window or tf.reduce_max(lengths)
         samples = tf.numpy_function(self._store.gather, [rows, width], tf.int16)
         samples.set_shape([None, self.spec.window])  # (batch, samples)
-        waveform = tf.cast(samples, tf.float32) / 32768
-        return {"waveform": waveform, "lengths": lengths}, tf.gather(labels, rows)
+        return tf.cast(samples, tf.float32) / 32768, tf.gather(labels, rows)
+
+    def _plain(
+        self, epoch: tf.Tensor, number: tf.Tensor, rows: tf.Tensor, lengths: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """A batch as it is in the store."""
+        waveform, labels = self._load(rows, lengths)
+        return self._inputs(waveform, lengths), labels
 
     def _augmented(self, seed: int) -> Callable[..., tuple[dict[str, tf.Tensor], tf.Tensor]]:
         """`_load`, and then augmentation as (seed, epoch, number of the batch) says."""
@@ -319,14 +326,19 @@ class AudioPipeline:
         def make(
             epoch: tf.Tensor, number: tf.Tensor, rows: tf.Tensor, lengths: tf.Tensor
         ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-            inputs, labels = self._load(epoch, number, rows, lengths)
+            waveform, labels = self._load(rows, lengths)
             key = tf.random.fold_in(tf.random.fold_in([seed, 0], epoch), number)
-            waveform, lengths = augmentation.augment(
-                inputs["waveform"], inputs["lengths"], key, spec, sources
-            )
-            return {"waveform": waveform, "lengths": lengths}, labels
+            return self._inputs(
+                *augmentation.augment(waveform, lengths, key, spec, sources)
+            ), labels
 
         return make
+
+    def _inputs(self, waveform: tf.Tensor, lengths: tf.Tensor) -> dict[str, tf.Tensor]:
+        """A batch as models take it: a window is heard whole, the zeros behind a clip included."""
+        if self.spec.window:
+            lengths = tf.fill(tf.shape(lengths), self.spec.window)
+        return {"waveform": waveform, "lengths": lengths}
 
     def _encode(self, raw: Any, sample_rate: int) -> np.ndarray:
         if isinstance(raw, str | Path):

@@ -14,6 +14,7 @@ import soxr
 from pipelines.base import require
 
 SUFFIXES = (".wav", ".flac", ".ogg")
+_ENDLESS = 0x7FF00000  # bytes; no header that tells the truth says so much
 
 
 class BadAudio(ValueError):
@@ -64,7 +65,7 @@ def convert(
     """Makes any samples one channel at one rate.
 
     Args:
-        samples: Float in [-1, 1] or 16-bit integers, (samples,) or (samples, channels).
+        samples: Floats in [-1, 1] or 16-bit integers, (samples,) or (samples, channels).
         rate: Their samples a second, in hertz.
         sample_rate: Samples a second of the result, in hertz.
         name: What an error calls them.
@@ -73,9 +74,11 @@ def convert(
         The mean of all channels, float32 (samples,).
 
     Raises:
-        BadAudio: If there are no samples, or NaN or infinity among them.
+        BadAudio: If there are no samples, NaN or infinity among them, or another dtype.
     """
     samples = np.asarray(samples)
+    if samples.dtype != np.int16 and samples.dtype.kind != "f":
+        raise BadAudio(name, "hold floats in [-1, 1] or 16-bit integers", str(samples.dtype))
     scale = 32768 if samples.dtype == np.int16 else 1
     samples = samples.astype(np.float32) / scale
     if samples.ndim > 1:
@@ -85,7 +88,14 @@ def convert(
     if not np.isfinite(samples).all():
         bad = int(np.argmin(np.isfinite(samples)))
         raise BadAudio(name, "hold finite samples", f"{samples[bad]} at sample {bad}")
-    return samples if rate == sample_rate else soxr.resample(samples, rate, sample_rate)
+    if rate == sample_rate:
+        return samples
+    resampled = soxr.resample(samples, rate, sample_rate)
+    if len(resampled) == 0:
+        raise BadAudio(
+            name, f"last a sample at {sample_rate} Hz", f"{len(samples)} samples at {rate} Hz"
+        )
+    return resampled
 
 
 def duration(path: str | Path) -> float:
@@ -135,13 +145,15 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
 
 
 def loudest_part(samples: np.ndarray, length: int) -> np.ndarray:
-    """Cuts a recording to `length` samples around its centre of energy."""
+    """Cuts a recording to the `length` samples with the most energy.
+
+    That is how the clips of Speech Commands were cut from their recordings (Warden 2018,
+    arXiv:1804.03209).
+    """
     if len(samples) <= length:
         return samples
-    energy = np.square(samples, dtype=np.float64)
-    total = energy.sum()
-    centre = np.arange(len(samples)) @ energy / total if total else len(samples) / 2
-    start = int(np.clip(centre - length / 2, 0, len(samples) - length))
+    energy = np.cumsum(np.square(samples, dtype=np.float64))
+    start = int(np.argmax(energy[length - 1 :] - np.append(0, energy[:-length])))
     return samples[start : start + length]
 
 
@@ -173,8 +185,8 @@ def _decode(
 def _refuse_truncated(path: str | Path, log: str) -> None:
     """Reads libsndfile's log, the only place where it says that it mended a short file."""
     wav = re.search(r"^data : (\d+) \(should be (\d+)\)", log, re.MULTILINE)
-    # A recorder that writes to a pipe leaves the largest number as the length.
-    if wav and int(wav[2]) < int(wav[1]) < 2**31 - 1:
+    # A recorder that writes to a pipe leaves the largest length that it knows, in whole blocks.
+    if wav and int(wav[2]) < int(wav[1]) < _ENDLESS:
         raise BadAudio(
             path,
             f"hold {wav[1]} bytes of samples as its header says",

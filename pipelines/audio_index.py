@@ -48,7 +48,7 @@ class Index:
 
     Args:
         labels: The classes, in the order of their numbers.
-        clips: The clips, sorted by path.
+        clips: The clips: of each folder sorted by path, then silence cut from noise.
         noise: Background noise for training, as (path, seconds from its start).
     """
 

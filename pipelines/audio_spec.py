@@ -98,8 +98,9 @@ class AudioSpec:
 
     Args:
         sample_rate: Samples a second after reading, in hertz; other rates are resampled.
-        clip_seconds: Window of a clip, in seconds: shorter clips are padded to it, longer ones
-            cut. None keeps every clip's own length.
+        clip_seconds: Window of a clip, in seconds. Shorter clips are padded with zeros that are
+            heard, as on a device; of longer ones the stretch with the most energy is kept. None
+            keeps every clip's own length, and masks what pads it in a batch.
         max_seconds: Where `clip_seconds` is None, clips longer than this are cut, in seconds.
         words: Folders that are classes of their own; all others become `_unknown_`. None makes
             every folder a class.

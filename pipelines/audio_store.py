@@ -96,7 +96,7 @@ def decode(
     Args:
         clips: What to read.
         sample_rate: Samples a second, in hertz.
-        max_samples: Longer recordings are cut around their centre of energy.
+        max_samples: Of longer recordings the stretch with the most energy is kept.
         bad: Takes the files that cannot be used.
         progress: Called with (done, total).
 

@@ -15,6 +15,7 @@ from pipelines.base import BadInputs
 
 _EXPONENTS = (0.0, 0.5, 1.0, 1.5, 2.0)  # white to brown
 _COLOURED_SECONDS = 20
+_LOWEST_HERTZ = 50.0  # what lies below is no speech, and models do not listen to it
 
 
 @dataclass(frozen=True)
@@ -75,32 +76,36 @@ def bank(
     if spec.noise is not None:
         files += [(path, None) for path in recordings(spec.noise, "noise")]
     noises = [
-        coloured(exponent, _COLOURED_SECONDS * spec.sample_rate, seed) for exponent in _EXPONENTS
+        audio_files.to_int16(
+            coloured(exponent, _COLOURED_SECONDS * spec.sample_rate, spec.sample_rate, seed)
+        )
+        for exponent in _EXPONENTS
     ]
     for path, seconds in files:
         try:
-            noises.append(audio_files.read(path, spec.sample_rate, seconds=seconds))
+            samples = audio_files.read(path, spec.sample_rate, seconds=seconds)
+            noises.append(audio_files.to_int16(samples))
         except BadAudio as error:
             bad.add(path, error.reason)
     return _blocks(noises, spec.sample_rate // 100)
 
 
-def coloured(exponent: float, samples: int, seed: int) -> np.ndarray:
+def coloured(exponent: float, samples: int, sample_rate: int, seed: int) -> np.ndarray:
     """Gaussian noise whose power falls with frequency to the power of `exponent`.
 
     Args:
         exponent: 0 is white, 1 pink, 2 brown.
         samples: How many.
+        sample_rate: Samples a second, in hertz.
         seed: Its seed.
 
     Returns:
         Noise with its peak at 0.9, float32 (samples,).
     """
     spectrum = np.fft.rfft(np.random.default_rng(seed).normal(size=samples))
-    bins = np.maximum(np.arange(len(spectrum)), 1)
-    # Below 20 Hz, where nobody hears, brown noise would put most of its power.
-    lowest = samples * 20 / 16000
-    noise = np.fft.irfft(spectrum * np.maximum(bins, lowest) ** (-exponent / 2), samples)
+    hertz = np.fft.rfftfreq(samples, 1 / sample_rate)
+    spectrum[hertz < _LOWEST_HERTZ] = 0  # else brown noise would put most of its power there
+    noise = np.fft.irfft(spectrum * np.maximum(hertz, _LOWEST_HERTZ) ** (-exponent / 2), samples)
     return (0.9 * noise / np.abs(noise).max()).astype(np.float32)
 
 
@@ -131,8 +136,8 @@ def recordings(folder: str, setting: str) -> list[str]:
 
 def _blocks(noises: list[np.ndarray], block_length: int) -> NoiseBank:
     """Pads each noise to whole blocks by starting it over."""
-    padded = [np.pad(noise, (0, -len(noise) % block_length), "wrap") for noise in noises]
+    padded = [np.pad(noise, (0, -len(noise) % block_length), mode="wrap") for noise in noises]
     count = np.array([len(noise) // block_length for noise in padded], np.int32)
-    blocks = audio_files.to_int16(np.concatenate(padded)).reshape(-1, block_length)
+    blocks = np.concatenate(padded).reshape(-1, block_length)
     first = np.cumsum(count, dtype=np.int32) - count
     return NoiseBank(*map(tf.constant, (blocks, first, count)))

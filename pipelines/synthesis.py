@@ -20,7 +20,8 @@ from typing import Any
 from pipelines import pronunciation
 from pipelines.base import Progress, require
 from pipelines.voices import ENGINES, family
-from pipelines.voices.casting import Cast, cast, deal, speaker, take_turns
+from pipelines.voices.base import SynthesisError
+from pipelines.voices.casting import Cast, cast, deal, name_of, speaker_of, take_turns
 
 SILENCE, UNKNOWN = "_silence_", "_unknown_"
 MANIFEST = "synthesis.json"
@@ -34,6 +35,8 @@ _CHUNK = 8  # clips that a worker fetches at a time
 @dataclass(frozen=True)
 class Take:
     """One file of the data set, and all that is needed to make it again.
+
+    Piper and Kokoro draw noise of their own: they say it again a little differently.
 
     Args:
         file: Its path below the folder.
@@ -73,11 +76,12 @@ def synthesize(
 ) -> Path:
     """Writes a folder of spoken words, laid out like Speech Commands.
 
-    `OUT/WORD/VOICE_nohash_K.flac` for each word, `OUT/_unknown_/` with twice as many clips of
-    other words, `OUT/_silence_/` without speech, and `OUT/synthesis.json`, which says how each
-    clip was made. Every voice says every word about equally often, each time at another speed,
-    pitch and melody. A call that was stopped goes on where it was when it is made again. With
-    more than one worker, a script must call it below `if __name__ == "__main__":`.
+    `OUT/WORD/SPEAKER_nohash_VOICE_K.flac` for each word, `OUT/_unknown_/` with twice as many clips
+    of other words, `OUT/_silence_/` without speech, and `OUT/synthesis.json`, which says how each
+    clip was made. All that a speaker says, in any accent, falls into one split of the data. Every
+    voice says every word about equally often, each time at another speed, pitch and melody. A
+    call that was stopped goes on where it was when it is made again. With more than one worker, a
+    script must call it below `if __name__ == "__main__":`.
 
     Args:
         words: The commands; each names a folder.
@@ -104,7 +108,7 @@ def synthesize(
         ValueError: If an argument is wrong, a word yields no sound, or `out` holds a data set
             that was made with other arguments.
         OSError: If a file cannot be written, on a full disk for one. The message names it.
-        RuntimeError: If a worker process ends early.
+        SynthesisError: If a worker process ends early.
     """
     _check(words, clips_per_word, sample_rate, clip_seconds, file_format, workers)
     speakers = cast(language, engines, voices)
@@ -205,10 +209,13 @@ def _plan(
     ways = {text: pronunciation.spellings(text, language) for text in texts} | {"": [""]}
     seen: Counter[str] = Counter()
     for text, voice in zip(said, voices, strict=True):
-        name = speaker(voice).lstrip(".")
+        name = name_of(voice).lstrip(".")
         digest = hashlib.sha256(f"{seed}/{label}/{name}/{seen[name]}".encode()).digest()
+        file = f"{name}_nohash_{seen[name]}"
+        if texts:
+            file = f"{speaker_of(voice)}_nohash_{voice[1]}_{seen[name]}"
         yield Take(
-            f"{label}/{name}_nohash_{seen[name]}.{file_format}",
+            f"{label}/{file}.{file_format}",
             *voice,
             draws.choice(ways[text]),
             round(draws.uniform(*_RATES), 1),
@@ -264,7 +271,7 @@ def _spread(make: Callable[[Take], None], clips: list[Take], workers: int) -> It
         with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
             yield from pool.map(make, clips, chunksize=_CHUNK)
     except BrokenProcessPool as error:
-        raise RuntimeError(
+        raise SynthesisError(
             "A worker ended before its work was done. A script must call `synthesize` below "
             '`if __name__ == "__main__":`; otherwise try workers=1.'
         ) from error

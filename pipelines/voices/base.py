@@ -16,11 +16,15 @@ OCTAVE = 50.0  # steps of `pitch` that double the frequency
 _STATURE = 0.5  # of a change in pitch that playing faster may stand for; people vary that much
 
 
+class SynthesisError(RuntimeError):
+    """A program or process that makes voices failed; the message says how."""
+
+
 class Engine(Protocol):
     """A speech synthesizer, offline.
 
     Args:
-        name: Its key in `ENGINES` and the first part of its speakers' names.
+        name: Its key in `ENGINES` and the first part of its voices' names.
         install: The command that installs it.
     """
 
@@ -35,6 +39,9 @@ class Engine(Protocol):
 
     def voices(self, language: str) -> list[str]:
         """The ids of its voices for a language, all accents of it included; may be empty."""
+
+    def speaker(self, voice: str) -> str:
+        """Whose voice it is: no two splits of a data set may share a speaker."""
 
     def synthesize(
         self, text: str, voice: str, rate: float, pitch: float
@@ -82,9 +89,13 @@ def run(command: list[str], text: str = "") -> str:
     """What a program of the system prints, given a text on its standard input.
 
     Raises:
-        RuntimeError: If the program fails.
+        SynthesisError: If the program fails.
     """
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, input=text, capture_output=True, text=True, errors="replace", check=False
+    )
     if done.returncode:
-        raise RuntimeError(f"`{shlex.join(command)}` must succeed. Received: {done.stderr.strip()}")
+        raise SynthesisError(
+            f"`{shlex.join(command)}` must succeed. Received: {done.stderr.strip()}"
+        )
     return done.stdout

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from pipelines.base import require
-from pipelines.voices import find
+from pipelines.voices import ENGINES, find
 
 Voice = tuple[str, str]
 """An engine and one of its voices."""
@@ -27,7 +27,7 @@ def cast(
     Args:
         language: What they speak.
         engines: Keys of `ENGINES`, or the share of each; None for all that are installed.
-        patterns: Only voices whose speaker's name matches one of these; None for all.
+        patterns: Only voices whose name matches one of these; None for all.
 
     Returns:
         One group for each share, or a single one.
@@ -58,9 +58,15 @@ def cast(
     return [(engines[name] / sum(engines.values()), group) for name, group in everyone.items()]
 
 
-def speaker(voice: Voice) -> str:
-    """The name by which files and patterns call a voice: "espeak.en-us.f3"."""
+def name_of(voice: Voice) -> str:
+    """The name by which patterns call a voice: "espeak.en-us.f3"."""
     return ".".join(voice)
+
+
+def speaker_of(voice: Voice) -> str:
+    """Who speaks with that voice: "espeak.f3" in any accent."""
+    engine, name = voice
+    return f"{engine}.{ENGINES[engine].speaker(name)}"
 
 
 def deal(group: Cast, count: int, draws: random.Random) -> list[Voice]:
@@ -81,7 +87,7 @@ def take_turns(items: Sequence[T], count: int, draws: random.Random) -> list[T]:
 
 
 def _matching(everyone: dict[str, list[Voice]], patterns: Sequence[str]) -> dict[str, list[Voice]]:
-    names = [speaker(voice) for group in everyone.values() for voice in group]
+    names = [name_of(voice) for group in everyone.values() for voice in group]
     for pattern in patterns:
         require(
             any(fnmatchcase(name, pattern) for name in names),
@@ -93,7 +99,7 @@ def _matching(everyone: dict[str, list[Voice]], patterns: Sequence[str]) -> dict
         name: [
             voice
             for voice in group
-            if any(fnmatchcase(speaker(voice), pattern) for pattern in patterns)
+            if any(fnmatchcase(name_of(voice), pattern) for pattern in patterns)
         ]
         for name, group in everyone.items()
     }

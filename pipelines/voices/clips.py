@@ -7,7 +7,7 @@ import soxr
 
 from pipelines.voices.base import Engine
 
-_SILENT_DB = -45.0  # below the loudest frame; a weak "f" stands 35 dB below its vowel
+_SILENT_DB = -45.0  # below the loudest frame; a weak "f" is far below its vowel
 _FRAME_SECONDS = 0.01
 _MARGIN_SECONDS = 0.02
 _PEAKS_DB = (-18.0, -1.0)

@@ -1,4 +1,4 @@
-"""espeak-ng, whole in the wheel `espeakng-loader`: a hundred voices in as many languages."""
+"""espeak-ng, whole in the wheel `espeakng-loader`: many voices, each in many languages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 from pipelines.base import require
 from pipelines.voices.base import family
 
-_SYNCHRONOUS = 2  # thirty times as fast as the mode in which a thread hands the sound over
+_SYNCHRONOUS = 2  # far faster than the mode in which a thread hands the sound over
 _UTF8, _IPA = 1, 2
 _NOISE_SEED = 1  # of breath and roughness
 _RATE, _PITCH = 1, 3
@@ -71,6 +71,10 @@ class Espeak:
         """Every accent of the language in every variant: "en-us.f3"."""
         accents = [tag for tag in _languages() if family(tag) == family(language)]
         return [f"{accent}.{variant}" for accent in accents for variant in _variants()]
+
+    def speaker(self, voice: str) -> str:
+        """The variant, whatever its accent."""
+        return voice.partition(".")[2]
 
     def synthesize(
         self, text: str, voice: str, rate: float, pitch: float

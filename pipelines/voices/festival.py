@@ -32,6 +32,10 @@ class Festival:
         """The English voices installed."""
         return _voices() if family(language) == "en" else []
 
+    def speaker(self, voice: str) -> str:
+        """Each voice is one person's."""
+        return voice
+
     def synthesize(
         self, text: str, voice: str, rate: float, pitch: float
     ) -> tuple[np.ndarray, int]:

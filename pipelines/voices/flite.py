@@ -33,6 +33,10 @@ class Flite:
         """The voices built in, and those in the folders."""
         return sorted(_voices()) if family(language) == "en" else []
 
+    def speaker(self, voice: str) -> str:
+        """Each voice is one person's."""
+        return voice
+
     def synthesize(
         self, text: str, voice: str, rate: float, pitch: float
     ) -> tuple[np.ndarray, int]:

@@ -20,7 +20,7 @@ _STYLE = 256  # numbers in a style vector; a voice has one for each length of te
 _SAMPLE_RATE = 24000
 _SPEEDS = (0.6, 1.5)
 _PAUSES = (".", "!", "?", ",")
-_AFTER = " θˈæŋk juː."  # begins with a faint sound, so that little of it is heard at the cut
+_AFTER = " θˈæŋk ju."  # begins with a faint sound, so that little of it is heard at the cut
 _ONSET_SECONDS = 0.025  # a burst may begin a frame before its phoneme
 # Appended to an ONNX file, it makes an output of the durations: what follows in a protocol buffer
 # is merged into what went before, and this is `graph { output { name: ... } }`.
@@ -37,6 +37,12 @@ _LANGUAGES = {
     "i": "it",
     "p": "pt-br",
 }
+# The model writes English in an alphabet of its own (Misaki), in which a diphthong is one letter:
+# fed with plain IPA it says "now" for "no".
+_ALPHABET = {"tʃ": "ʧ", "dʒ": "ʤ", "aɪ": "I", "aʊ": "W", "eɪ": "A", "ɔɪ": "Y", "əl": "ᵊl", "ɐ": "ə"}
+_AMERICAN = {"oʊ": "O", "ɜːɹ": "ɜɹ", "ɜː": "ɜɹ", "ɚ": "əɹ", "ɾ": "T", "ʔ": "t", "ː": ""}
+_BRITISH = {"əʊ": "Q", "eə": "ɛː", "iə": "ɪə"}
+_SPELLINGS = {"en-us": _ALPHABET | _AMERICAN, "en-gb": _ALPHABET | _BRITISH}
 _LOCK = threading.Lock()
 
 
@@ -73,6 +79,10 @@ class Kokoro:
         ]
         return own + blends
 
+    def speaker(self, voice: str) -> str:
+        """The voice, or the first of a blend: only its accent and the other half change."""
+        return voice.partition("+")[0]
+
     def synthesize(
         self, text: str, voice: str, rate: float, pitch: float
     ) -> tuple[np.ndarray, int]:
@@ -83,8 +93,7 @@ class Kokoro:
         """
         pair = voice.split("+")
         speed = min(max(rate / NORMAL_RATE / stature(pitch), _SPEEDS[0]), _SPEEDS[1])
-        with _LOCK:  # the phonemizer behind the tokenizer is process-global
-            said = _tokenizer().phonemize(text, _LANGUAGES[pair[0][0]]).strip()
+        said = _phonemes(text, _LANGUAGES[pair[0][0]])
         said += "" if said.endswith(_PAUSES) else "."
         wanted, tokens = _tokenizer().tokenize(said), _tokenizer().tokenize(said + _AFTER)
         if len(wanted) < 2:  # nothing but a pause
@@ -95,6 +104,15 @@ class Kokoro:
         start = edges[0] - _ONSET_SECONDS * _SAMPLE_RATE
         end = edges[len(wanted) - 1]  # where the pause begins
         return samples[max(int(start), 0) : int(end)], round(_SAMPLE_RATE * stature(pitch))
+
+
+def _phonemes(text: str, language: str) -> str:
+    """A text in the alphabet of the model."""
+    with _LOCK:  # the phonemizer behind the tokenizer is process-global
+        said = _tokenizer().phonemize(text, language).strip()
+    for ipa, letter in _SPELLINGS.get(language, {}).items():
+        said = said.replace(ipa, letter)
+    return said
 
 
 def _run(tokens: list[int], style: np.ndarray, speed: float) -> tuple[np.ndarray, np.ndarray]:

@@ -30,6 +30,10 @@ class Pico:
         """The voices of the language, each named by its accent."""
         return [tag for tag in _TAGS if family(tag) == family(language)]
 
+    def speaker(self, voice: str) -> str:
+        """Each voice is one person's."""
+        return voice
+
     def synthesize(
         self, text: str, voice: str, rate: float, pitch: float
     ) -> tuple[np.ndarray, int]:

@@ -42,6 +42,10 @@ class Piper:
             for speaker in range(speakers)
         ]
 
+    def speaker(self, voice: str) -> str:
+        """Each voice is one person's."""
+        return voice
+
     def synthesize(
         self, text: str, voice: str, rate: float, pitch: float
     ) -> tuple[np.ndarray, int]:

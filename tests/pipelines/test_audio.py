@@ -58,15 +58,21 @@ def same(one: list, other: list) -> bool:
     )
 
 
-def test_batches_hold_the_recordings(folder: Path) -> None:
-    """Every clip of a split comes once, unchanged, zero past its length, under its label."""
-    pipeline = AudioPipeline(plain()).fit(str(folder))
+@pytest.mark.parametrize("clip_seconds", [1.0, None])
+def test_batches_hold_the_recordings(folder: Path, clip_seconds: float | None) -> None:
+    """Every clip of a split comes once, unchanged, zeros behind it, under its label.
+
+    Its length is its own; in a window, which a device hears to its end, the window's.
+    """
+    pipeline = AudioPipeline(plain(clip_seconds=clip_seconds)).fit(str(folder))
     assert pipeline.labels == ("no", "yes") and pipeline.num_classes == 2
     assert sum(pipeline.splits.values()) == 60 and min(pipeline.splits.values()) > 0
     expected = {}
     for clip in pipeline.clips:
         if clip.split == "train":
             samples = soundfile.read(clip.path, dtype="float32")[0]
+            if clip_seconds:
+                samples = np.pad(samples, (0, RATE - len(samples)))
             expected[samples.tobytes()] = pipeline.labels.index(clip.label)
     heard = {}
     for waveform, lengths, labels in batches(pipeline.dataset("train", 16)):

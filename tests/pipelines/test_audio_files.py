@@ -112,12 +112,13 @@ def test_file_without_permission_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         audio_files.read(tmp_path / "a.wav", RATE)
 
 
-def test_wav_written_to_a_pipe_is_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFFFDB, 0x7FFFF000])
+def test_wav_written_to_a_pipe_is_whole(tmp_path: Path, length: int) -> None:
     """A recorder that could not know the length is not taken for a truncated file."""
     path = tmp_path / "piped.wav"
     soundfile.write(path, tone(440, 0.1), RATE)
     content = bytearray(path.read_bytes())
-    content[40:44] = struct.pack("<I", 2**32 - 1)
+    content[40:44] = struct.pack("<I", length)
     path.write_bytes(content)
     assert len(audio_files.read(path, RATE)) == RATE // 10
 
@@ -161,6 +162,14 @@ def test_write_names_the_formats(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\.wav, \.flac, \.ogg"):
         audio_files.write(tmp_path / "a.mp3", tone(440, 0.1), RATE)
     assert not list(tmp_path.iterdir())
+
+
+def test_samples_that_cannot_be_heard_are_refused() -> None:
+    """Integers of another width would be clipped to noise; one sample may vanish in resampling."""
+    with pytest.raises(BadAudio, match="floats in .* or 16-bit integers. Received: int32"):
+        audio_files.convert(np.zeros(100, np.int32), RATE, RATE)
+    with pytest.raises(BadAudio, match="last a sample at 8000 Hz. Received: 1 samples at 48000"):
+        audio_files.convert(np.ones(1, np.float32), 48000, 8000)
 
 
 def test_long_recording_is_cut_to_where_it_is_loud() -> None:

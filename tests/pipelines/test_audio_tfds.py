@@ -57,7 +57,8 @@ def speech_commands(tmp_path: Path) -> Iterator[None]:
 @pytest.mark.usefixtures("speech_commands")
 def test_official_splits_and_labels_are_kept() -> None:
     """The data set's splits stay, and each example comes once under its label."""
-    pipeline = AudioPipeline(AudioSpec(augmentation=NO_AUGMENTATION)).fit("tfds:speech_commands")
+    spec = AudioSpec(clip_seconds=None, augmentation=NO_AUGMENTATION)
+    pipeline = AudioPipeline(spec).fit("tfds:speech_commands")
     assert pipeline.labels == LABELS
     assert pipeline.splits == {"train": 80, "validation": 80, "test": 80}
     expected = {

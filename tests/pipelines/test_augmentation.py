@@ -318,7 +318,7 @@ def test_short_clip_lands_anywhere_in_its_window() -> None:
 def test_coloured_noise_has_its_slope() -> None:
     """Pink noise falls by 3 dB an octave, brown by 6."""
     for exponent in (0.0, 1.0, 2.0):
-        spectrum = np.abs(np.fft.rfft(noise.coloured(exponent, 2**18, 0))) ** 2
+        spectrum = np.abs(np.fft.rfft(noise.coloured(exponent, 2**18, 16000, 0))) ** 2
         hertz = np.fft.rfftfreq(2**18, 1 / RATE)
         low = 10 * np.log10(spectrum[(hertz > 200) & (hertz < 220)].mean())
         high = 10 * np.log10(spectrum[(hertz > 3200) & (hertz < 3520)].mean())

@@ -7,6 +7,7 @@ import os
 import random
 import stat
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -78,6 +79,14 @@ def test_espeak_accents_and_variants_differ() -> None:
     assert len({speak(f"{accent}.max", "bath")[0].tobytes() for accent in accents}) == len(accents)
     variants = [voice for voice in voices if voice.startswith("en-us.")]
     assert len({speak(voice)[0].tobytes() for voice in variants}) == len(variants) > 70
+
+
+def test_an_accent_is_not_another_speaker() -> None:
+    """Else a model would be tested on voices that it knows from their other accents."""
+    voices = ESPEAK.voices("en-us")
+    speakers = Counter(map(ESPEAK.speaker, voices))
+    assert set(speakers.values()) == {len({voice.partition(".")[0] for voice in voices})}
+    assert ESPEAK.speaker("en-us.f3") == ESPEAK.speaker("en-gb-scotland.f3") == "f3"
 
 
 def test_espeak_obeys_rate_and_pitch() -> None:
@@ -188,6 +197,7 @@ def test_kokoro_blends_voices(kokoro_voices: kokoro.Kokoro) -> None:
         "bm_two+jf_three",
     ]
     assert kokoro_voices.voices("es") == []
+    assert kokoro_voices.speaker("af_one+jf_three") == kokoro_voices.speaker("af_one") == "af_one"
 
 
 def test_kokoro_cuts_the_word_out(
@@ -216,6 +226,27 @@ def test_kokoro_cuts_the_word_out(
     assert heard["speed"] == 1 and sample_rate == 24000
     # Token 0 is the pad, 1 to 8 are the word, 9 is the pause; 25 ms are 6 of these frames.
     assert samples[0] == 10 - 6 and samples[-1] == 9 * 10 - 1
+
+
+@pytest.mark.parametrize(
+    ("language", "ipa", "letters"),
+    [
+        ("en-us", "nˈoʊ", "nˈO"),
+        ("en-gb", "nˈəʊ", "nˈQ"),
+        ("en-us", "dˈaʊn", "dˈWn"),
+        ("en-us", "bˈɜːd", "bˈɜɹd"),
+        ("en-gb", "nˈiə", "nˈɪə"),
+        ("fr-fr", "ʁobˈo", "ʁobˈo"),
+    ],
+)
+def test_kokoro_is_spelled_to_in_its_own_letters(
+    language: str, ipa: str, letters: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fed with two vowels for a diphthong, the model says "now" for "no"."""
+    monkeypatch.setattr(
+        kokoro, "_tokenizer", lambda: SimpleNamespace(phonemize=lambda text, language: text)
+    )
+    assert kokoro._phonemes(ipa, language) == letters
 
 
 def test_kokoro_reads_an_archive_of_voices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
