@@ -21,7 +21,7 @@ _SAMPLE_RATE = 24000
 _SPEEDS = (0.6, 1.5)
 _PAUSES = (".", "!", "?", ",")
 _AFTER = " θˈæŋk ju."  # begins with a faint sound, so that little of it is heard at the cut
-_ONSET_SECONDS = 0.025  # a burst may begin a frame before its phoneme
+_ONSET_SECONDS = 0.1  # a first consonant is heard in the frames of the pad before it
 # Appended to an ONNX file, it makes an output of the durations: what follows in a protocol buffer
 # is merged into what went before, and this is `graph { output { name: ... } }`.
 _NAME = b"/encoder/Clip_output_0"

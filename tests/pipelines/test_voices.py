@@ -208,8 +208,9 @@ def test_kokoro_cuts_the_word_out(
 
     def run(tokens: list[int], style: np.ndarray, speed: float) -> tuple[np.ndarray, np.ndarray]:
         heard.update(tokens=tokens, style=style, speed=speed)
-        # Ten frames of a hundred samples a token; each sample tells which frame it is from.
+        # Frames of a hundred samples, 40 in the pad and ten a token; each sample tells its frame.
         durations = np.full(len(tokens) + 2, 10.0)
+        durations[0] = 40
         return np.repeat(np.arange(durations.sum()), 100), durations
 
     monkeypatch.setattr(kokoro, "_run", run)
@@ -224,8 +225,9 @@ def test_kokoro_cuts_the_word_out(
     assert "".join(heard["tokens"]) == "ja en-gb." + kokoro._AFTER
     assert (heard["style"] == 1.5).all() and heard["style"].shape == (256,)
     assert heard["speed"] == 1 and sample_rate == 24000
-    # Token 0 is the pad, 1 to 8 are the word, 9 is the pause; 25 ms are 6 of these frames.
-    assert samples[0] == 10 - 6 and samples[-1] == 9 * 10 - 1
+    # The pad's last 24 frames, a tenth of a second, may hold the onset; 1 to 8 are the word, 9 is
+    # the pause.
+    assert samples[0] == 40 - 24 and samples[-1] == 40 + 8 * 10 - 1
 
 
 @pytest.mark.parametrize(
