@@ -14,8 +14,10 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import rnnapp
+from rnnapp.evaluation import answer
 from rnnapp.tasks.speech_commands import WORDS
 
 
@@ -24,7 +26,8 @@ def quickstart(options: argparse.Namespace) -> None:
     begun = time.monotonic()
     result = rnnapp.quickstart(options.out)
     print(f"quickstart took {time.monotonic() - begun:.0f} s")
-    _report(rnnapp.Run.open(result["run"]), options.real)
+    run = rnnapp.Run.open(result["run"])
+    _report(run, rnnapp.evaluate(run, options.real))
 
 
 def synthetic(options: argparse.Namespace) -> None:
@@ -32,7 +35,7 @@ def synthetic(options: argparse.Namespace) -> None:
     run = rnnapp.train(
         "speech_commands", _voices(options), options.out / "run", settings=_settings(options)
     )
-    _report(run, options.real)
+    _report(run, rnnapp.evaluate(run, options.real))
 
 
 def mixed(options: argparse.Namespace) -> None:
@@ -41,7 +44,8 @@ def mixed(options: argparse.Namespace) -> None:
     data = f"{options.real},{_voices(options)}"
     run = rnnapp.train("speech_commands", data, options.out / "run", settings=settings)
     pipeline = run.load_pipeline().open(str(options.real))
-    _report(run, None, pipeline)
+    # Not `evaluate`, which would write them down as figures of all that the run was tested on.
+    _report(run, run.task.score(answer(run, pipeline)))
 
 
 def _voices(options: argparse.Namespace) -> str:
@@ -60,8 +64,7 @@ def _settings(options: argparse.Namespace) -> list[str]:
     return [*preset, *folders, *(options.set or [])]
 
 
-def _report(run: rnnapp.Run, real: Path | None, pipeline: object = None) -> None:
-    figures = rnnapp.evaluate(run, real, listen=False, pipeline=pipeline)
+def _report(run: rnnapp.Run, figures: dict[str, Any]) -> None:
     print(f"training took {run.metrics()['training']['seconds']:.0f} s")
     print(
         f"real clips: {figures['accuracy']:.1%} of {figures['examples']} right, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from pipelines.base import Policy, require
@@ -141,6 +142,10 @@ class AudioSpec:
             "a positive integer",
             self.sample_rate,
         )
+        for name in ("noise", "rooms"):  # whole paths: a run goes on from whatever directory
+            folder = getattr(self, name)
+            if folder is not None and Path(folder).exists():
+                object.__setattr__(self, name, str(Path(folder).resolve()))
         for name in ("clip_seconds", "max_seconds"):
             value = getattr(self, name)
             require(value is None or value > 0, name, "a positive number", value)

@@ -61,7 +61,10 @@ class Pipeline(Protocol):
         """The inputs of a batch made of `raw`, as training would see it."""
 
     def save(self, folder: str | Path) -> None:
-        """Writes the fitted state, without the data."""
+        """Writes the fitted state without the data, and `splits.csv` with a line an example.
+
+        A resumed run compares the lines with what it was begun with.
+        """
 
     @classmethod
     def load(cls, folder: str | Path) -> Pipeline:

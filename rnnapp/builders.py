@@ -27,7 +27,7 @@ def many_to_one(
     *,
     sample_rate: int | None = None,
     num_features: int | None = None,
-    window_seconds: float | None = None,
+    window: float | None = None,
     name: str = "many_to_one",
 ) -> keras.Model:
     """A model from a sequence to one vector of logits.
@@ -41,7 +41,8 @@ def many_to_one(
         num_outputs: Logits.
         sample_rate: Of the waveform, in hertz; where `spec.front` is set.
         num_features: Of the features; where `spec.front` is None.
-        window_seconds: What a pooling layer looks back at; None for the whole sequence.
+        window: What a pooling layer looks back at, in seconds of a waveform or timesteps of
+            features; None for the whole sequence.
         name: The model's name.
 
     Returns:
@@ -60,26 +61,22 @@ def many_to_one(
         )
     # Front
     lengths = keras.Input((), dtype="int32", name="lengths")
+    strides = math.prod(convolution.stride_time for convolution in spec.convolutions)
     if spec.front is not None:
         assert sample_rate is not None
         source = keras.Input((None,), name="waveform")
-        strides = math.prod(convolution.stride_time for convolution in spec.convolutions)
         x, mask = _waveform_front(spec.front, sample_rate, strides, source, lengths)
-        timesteps_per_second = 1000.0 / spec.front.frame_step_ms
+        window_unit = 1000.0 / spec.front.frame_step_ms  # frames
     else:
         source = keras.Input((None, num_features), name="features")
         x, mask = _mask(source, lengths, stride=1)
-        timesteps_per_second = 1.0
+        window_unit = 1.0
     # Recurrent stack
     x, mask = _convolutions(spec.convolutions, x, mask)
-    for convolution in spec.convolutions:
-        timesteps_per_second /= convolution.stride_time
     x = _recurrent_stack(spec, x, mask)
     if spec.pooling != "last":
-        window = None
-        if window_seconds is not None:
-            window = max(1, round(window_seconds * timesteps_per_second))
-        x = SequencePooling(spec.pooling, window, spec.num_heads, name="pooling")(x, mask)
+        timesteps = None if window is None else max(1, round(window * window_unit / strides))
+        x = SequencePooling(spec.pooling, timesteps, spec.num_heads, name="pooling")(x, mask)
     # Head
     x = keras.layers.Dropout(spec.dropout, name="head_dropout")(x)
     logits = keras.layers.Dense(num_outputs, name="logits")(x)

@@ -22,7 +22,7 @@ class Progress:
 
     Args:
         epoch: Epochs done.
-        best: The best objective so far.
+        best: The best objective so far; None before the first, or if that was no number.
         best_epoch: The epoch (from 1) that reached it; 0 before the first.
         seconds: Time spent in training.
     """
@@ -38,6 +38,14 @@ def save(path: Path, model: keras.Model, progress: Progress) -> None:
 
     Keras' own `BackupAndRestore` leaves out the generators, so that a resumed run drops other
     units than the one that was not killed.
+
+    Args:
+        path: The file to make or replace, `*.npz`.
+        model: A built and compiled model.
+        progress: How far its training is.
+
+    Raises:
+        OSError: If the file cannot be written; what stood there stays.
     """
     arrays: dict[str, Any] = {f"{i:04d}": np.asarray(v) for i, v in enumerate(_variables(model))}
     notes = np.frombuffer(json.dumps(dataclasses.asdict(progress)).encode(), np.uint8)
@@ -47,7 +55,14 @@ def save(path: Path, model: keras.Model, progress: Progress) -> None:
 
 
 def load(path: Path, model: keras.Model) -> Progress:
-    """Sets a built and compiled model to a checkpoint.
+    """Sets a model to a checkpoint.
+
+    Args:
+        path: What `save` wrote.
+        model: A built and compiled model.
+
+    Returns:
+        How far its training was.
 
     Raises:
         ValueError: If the checkpoint is of another model.

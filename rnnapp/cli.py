@@ -64,18 +64,23 @@ def main() -> None:
         raise
 
 
+# Where the errors live whose message is for the user, and which are no mistakes of the user's.
+FAILURES = {
+    "rnnapp.exporting.export": "ExportError",
+    "rnnapp.exporting.tf_c_api": "CApiError",
+    "rnnapp.exporting.tflite": "ConversionError",
+    "rnnapp.keeper": "TrainingError",
+    "pipelines.voices.base": "SynthesisError",
+}
+
+
 def _failures() -> tuple[type[Exception], ...]:
-    """Errors whose message is for the user."""
-    if "rnnapp.exporting.export" in sys.modules or "rnnapp.training" in sys.modules:
-        from rnnapp.exporting.export import ExportError
-        from rnnapp.exporting.tflite import ConversionError
-        from rnnapp.training import TrainingError
-
-        return (ValueError, OSError, ImportError, ExportError, ConversionError, TrainingError)
-    return (ValueError, OSError, ImportError)
+    """Errors whose message is for the user; what was never imported was not raised either."""
+    homes = [(sys.modules[home], name) for home, name in FAILURES.items() if home in sys.modules]
+    return (ValueError, OSError, ImportError, *(getattr(home, name) for home, name in homes))
 
 
-def _escaped(error: BaseException) -> str:
+def _escaped(error: BaseException | str) -> str:
     from rich.markup import escape
 
     return escape(str(error))
@@ -244,14 +249,23 @@ def evaluate(
 def predict(
     source: Annotated[Path, typer.Argument(help="A run folder or an export folder.")],
     inputs: Annotated[list[Path], typer.Argument(help="Files to answer.")],
+    on_bad_input: BadInput = None,
     as_json: AsJson = False,
 ) -> None:
     """Answers files with a trained or an exported model."""
     import rnnapp
 
-    answers = rnnapp.predict(source, inputs)
-    lines = [f"{a['input']}  {a['label']}  {a['probabilities'][a['label']]:.2f}" for a in answers]
-    _print({"answers": answers}, as_json, "\n".join(lines))
+    answers = rnnapp.predict(source, inputs, on_bad_input=on_bad_input or "skip")
+    if as_json:
+        print(json.dumps({"answers": answers}, indent=2, ensure_ascii=False))
+    for each in answers:
+        if "error" in each:
+            progress.console().print(f"[red]error:[/red] {_escaped(each['error'])}")
+        elif not as_json:
+            label = each["label"]
+            print(f"{each['input']}  {label}  {each['probabilities'][label]:.2f}")
+    if any("error" in each for each in answers):
+        raise typer.Exit(CHECK_FAILED)
 
 
 @app.command()
@@ -299,17 +313,11 @@ def verify(
 
 
 def _table(certificate: dict[str, Any]) -> str:
-    rows = [
-        f"{'ok ' if c['passed'] else 'BAD'} {c['format']:16} {c['runtime']:16} "
-        f"{c['signature']:16} {c['max_difference']:.1e} of {c['bound']:.0e}  "
-        f"{c['median_us']:8.0f} µs"
-        for c in certificate["checks"]
-    ]
-    rows += [
-        f"--  {a['format']:16} {a['runtime']:16} not run: {a['reason']}"
-        for a in certificate["not_run"]
-    ]
-    return "\n".join(rows)
+    from rnnapp.exporting.certificate import table
+
+    rows = table(certificate)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
 @app.command()

@@ -13,7 +13,7 @@ import numpy as np
 
 from rnnapp import progress
 from rnnapp.layers.streaming import streams
-from rnnapp.runs import Run, data_home, write_json
+from rnnapp.runs import Run, absolute, write_json
 from rnnapp.tasks import Evaluation
 
 
@@ -31,9 +31,9 @@ def evaluate(
         run: A run folder.
         data: Other data than the run's own, all of it the test split; None for the run's.
         split: Of the run's own data.
-        listen: Also judge the model as a listener over a long recording (the run's own data,
-            a causal model), which chooses the threshold that exports carry.
-        pipeline: The run's pipeline with its data, where it is at hand.
+        listen: Also judge the model as a listener over a long recording (the run's own test
+            split, a causal model), which chooses the threshold that exports carry.
+        pipeline: The run's pipeline with the run's own data, where it is at hand.
 
     Returns:
         The figures, as JSON types.
@@ -42,24 +42,51 @@ def evaluate(
         ValueError: If the run, data or split is wrong.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    model = run.load_model()
     if pipeline is None or data is not None:
         pipeline = _open(run, data)
-    where = split if data is None else "test"
-    targets, logits = _answers(model, pipeline, where, run.spec.train.batch_size)
     known = run.metrics()
     evaluations = known.setdefault("evaluation", {})
     name = split if data is None else _name(data, evaluations)
-    evaluation = Evaluation(model, pipeline, name, targets, logits)
-    figures = {"data": _whole(data or run.spec.data or "default"), **run.task.score(evaluation)}
+    evaluation = answer(run, pipeline, split if data is None else "test", name)
+    figures = {"data": absolute(data or run.spec.data or "default"), **run.task.score(evaluation)}
     evaluations[name] = figures
-    pictures = run.task.plot(evaluation, run.folder)
-    if listen and data is None and streams(model):
-        with progress.bar("Listening") as report:
-            known |= run.task.listen(model, pipeline, run.spec.evaluation, run.folder, report)
-        figures = {**figures, **known["listening"]}
     write_json(run.folder / "metrics.json", known)
+    pictures = run.task.plot(evaluation, run.folder)
+    if listen and data is None and split == "test":
+        figures = {**figures, **_listened(run, evaluation)}
     return {**figures, "pictures": [str(path) for path in pictures]}
+
+
+def answer(run: Run, pipeline: Any, split: str = "test", name: str | None = None) -> Evaluation:
+    """A trained model's answers, to be scored or drawn; nothing is written.
+
+    Args:
+        run: The run.
+        pipeline: Its pipeline, with any data.
+        split: Of those data.
+        name: What the evaluation is called; the split by default.
+
+    Returns:
+        The answers.
+
+    Raises:
+        ValueError: If the run is not finished, or the split is unknown or empty.
+    """
+    model = run.load_model()
+    targets, logits = _answers(model, pipeline, split, run.spec.train.batch_size)
+    return Evaluation(model, pipeline, name or split, targets, logits)
+
+
+def _listened(run: Run, evaluation: Evaluation) -> dict[str, Any]:
+    """The model's figures as a listener, which join those in the run folder."""
+    if run.task.listen is None or not streams(evaluation.model):
+        return {}
+    with progress.bar("Listening") as report:
+        heard = run.task.listen(
+            evaluation.model, evaluation.pipeline, run.spec.evaluation, run.folder, report
+        )
+    write_json(run.folder / "metrics.json", {**run.metrics(), **heard})
+    return {name: value for group in heard.values() for name, value in group.items()}
 
 
 def _name(data: str | os.PathLike, evaluations: dict[str, Any]) -> str:
@@ -70,25 +97,15 @@ def _name(data: str | os.PathLike, evaluations: dict[str, Any]) -> str:
     return next(
         each
         for each in numbered
-        if each not in evaluations or evaluations[each]["data"] == _whole(data)
+        if each not in evaluations or evaluations[each]["data"] == absolute(data)
     )
-
-
-def _whole(data: str | os.PathLike) -> str:
-    """A folder by its whole path, since another may have the same name; other names as they are."""
-    return str(Path(data).resolve()) if Path(data).exists() else os.fspath(data)
 
 
 def _open(run: Run, data: str | os.PathLike | None) -> Any:
     """The run's pipeline with data: its own, or other data that is all test."""
-    source = data or run.spec.data
-    if source is None:
-        with progress.bar("Making the default data") as report:
-            source = run.task.default_data(data_home(), report)
+    source = run.data() if data is None else os.fspath(data)
     with progress.bar("Reading the data") as report:
-        return run.load_pipeline().open(
-            os.fspath(source), test_only=data is not None, progress=report
-        )
+        return run.load_pipeline().open(source, test_only=data is not None, progress=report)
 
 
 def _answers(

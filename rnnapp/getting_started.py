@@ -8,14 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.synthesis import synthesize
 from rnnapp import progress
 from rnnapp.evaluation import evaluate
 from rnnapp.exporting.export import export
-from rnnapp.tasks.speech_commands import WORDS
+from rnnapp.tasks.speech_commands import TASK
 from rnnapp.training import train_with_pipeline
-
-CLIPS_PER_WORD = 200
 
 
 def quickstart(
@@ -27,27 +24,21 @@ def quickstart(
 
     Args:
         out: The folder for all of it.
-        settings: `key=value` assignments to fields of the spec.
+        settings: `key=value` assignments to fields of the spec; a call that goes on may leave
+            them out, but not change them.
 
     Returns:
         `run`, `export`, `evaluation`, `certificate`, and `summary` for people.
+
+    Raises:
+        ValueError: If a setting is wrong, or other than the run in `out` was begun with.
     """
     out = Path(out)
     with progress.bar("Synthesizing voices") as report:
-        synthesize(
-            WORDS,
-            out / "voices",
-            clips_per_word=CLIPS_PER_WORD,
-            engines=("espeak",),
-            progress=report,
-        )
+        TASK.default_data(out / "voices", report)
     begun = (out / "run" / "spec.json").exists()
     run, pipeline = train_with_pipeline(
-        "speech_commands",
-        out / "voices",
-        out / "run",
-        settings=() if begun else settings,
-        resume=begun,
+        TASK.name, out / "voices", out / "run", settings=settings, resume=begun
     )
     figures = evaluate(run, pipeline=pipeline)
     exported = export(run, out / "export", overwrite=True)

@@ -3,50 +3,80 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from rnnapp import decoding
 from rnnapp.runs import Run
+from rnnapp.specs import require
 
 BATCH = 64
 
+Read = Callable[[Sequence[str | os.PathLike]], Any]
+Answer = Callable[[Any], list[dict[str, Any]]]
 
-def predict(source: str | os.PathLike, inputs: Sequence[str | os.PathLike]) -> list[dict[str, Any]]:
+
+def predict(
+    source: str | os.PathLike,
+    inputs: Sequence[str | os.PathLike],
+    *,
+    on_bad_input: str = "skip",
+) -> list[dict[str, Any]]:
     """Answers new input with a run's model, or with an export's.
 
     Args:
         source: A run folder or an export folder.
         inputs: Files of the kind that the task was trained on.
+        on_bad_input: "skip" answers the other files, "stop" raises at the first that cannot be
+            used.
 
     Returns:
-        An answer each, in the order of `inputs`: `input`, `label` and `probabilities` by label.
+        One for each of `inputs`, in their order: `input` with `label` and `probabilities` by
+        label, or with `error`, which says why the file cannot be used.
 
     Raises:
-        ValueError: If `source` is neither, or a file cannot be used; the message names it.
+        ValueError: If `source` is neither; or a file cannot be used, where `on_bad_input` is
+            "stop". The message names it.
+        OSError: If a file cannot be read, where `on_bad_input` is "stop".
     """
+    require(on_bad_input in ("skip", "stop"), "on_bad_input", "one of skip, stop", on_bad_input)
     folder = Path(source)
-    if (folder / "manifest.json").is_file():
-        answers = _by_export(folder, inputs)
-    else:
-        answers = _by_run(Run.open(folder), inputs)
+    exported = (folder / "manifest.json").is_file()
+    read, answer = _of_export(folder) if exported else _of_run(Run.open(folder))
+    answers = []
+    for start in range(0, len(inputs), BATCH):
+        batch = inputs[start : start + BATCH]
+        answers += _answers(read, answer, batch, skip=on_bad_input == "skip")
     return [
         {"input": os.fspath(path), **answer} for path, answer in zip(inputs, answers, strict=True)
     ]
 
 
-def _by_run(run: Run, inputs: Sequence[str | os.PathLike]) -> list[dict[str, Any]]:
+def _answers(
+    read: Read, answer: Answer, paths: Sequence[str | os.PathLike], skip: bool
+) -> list[dict[str, Any]]:
+    """Answers in one batch, or one by one where a file among them cannot be read."""
+    try:
+        batch = read(paths)
+    except (ValueError, OSError) as error:
+        if not skip:
+            raise
+        if len(paths) == 1:
+            return [{"error": str(error)}]
+        return [each for path in paths for each in _answers(read, answer, [path], skip)]
+    return answer(batch)
+
+
+def _of_run(run: Run) -> tuple[Read, Answer]:
     model, pipeline = run.load_model(), run.load_pipeline()
-    answers = []
-    for start in range(0, len(inputs), BATCH):
-        batch = pipeline.encode(*inputs[start : start + BATCH])
-        answers += run.task.decode(pipeline, model.predict_on_batch(batch))
-    return answers
+    return (
+        lambda paths: pipeline.encode(*paths),
+        lambda batch: run.task.decode(pipeline, model.predict_on_batch(batch)),
+    )
 
 
-def _by_export(folder: Path, inputs: Sequence[str | os.PathLike]) -> list[dict[str, Any]]:
+def _of_export(folder: Path) -> tuple[Read, Answer]:
     """On the device runner, without TensorFlow."""
     from rnnapp.device import Classifier, audio
 
@@ -57,16 +87,8 @@ def _by_export(folder: Path, inputs: Sequence[str | os.PathLike]) -> list[dict[s
             "--formats all, or give the run folder."
         )
     best = next((path for path in files if path.stem == "float"), files[0])
-    classifier = Classifier(best)
-    answers = []
-    for path in inputs:
-        samples = audio.read(path, classifier.sample_rate)
-        probabilities = classifier.predict(samples)
-        order = np.argsort(-probabilities)
-        answers.append(
-            {
-                "label": classifier.labels[order[0]],
-                "probabilities": {classifier.labels[i]: float(probabilities[i]) for i in order},
-            }
-        )
-    return answers
+    model = Classifier(best)
+    return (
+        lambda paths: [audio.read(path, model.sample_rate) for path in paths],
+        lambda clips: [decoding.classification(model.predict(c), model.labels) for c in clips],
+    )

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from pipelines.base import Pipeline
+
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,31 @@ class Replay:
     targets: np.ndarray
 
     @classmethod
+    def draw(cls, pipeline: Pipeline, count: int, seed: int) -> Replay:
+        """Draws validation sequences, as many of each label as there may be, the labels by turns.
+
+        Args:
+            pipeline: A pipeline with data.
+            count: How many there are at most.
+            seed: Draws them.
+
+        Returns:
+            The sequences, padded to the pipeline's window; without one, to its longest training
+            sequence, at which longer ones are cut.
+        """
+        window = _window(pipeline)
+        targets = np.array([target for *_, target in _examples(pipeline, "validation")])
+        chosen = by_turns(targets, count, seed)
+        place = {number: row for row, number in enumerate(chosen)}
+        sequences, lengths = [np.zeros(0)] * len(chosen), np.zeros(len(chosen), np.int32)
+        for number, (sequence, length, _) in enumerate(_examples(pipeline, "validation")):
+            if number in place:
+                row = place[number]
+                lengths[row] = min(length, window)
+                sequences[row] = _padded(sequence[: lengths[row]], window)
+        return cls(np.stack(sequences), lengths, targets[chosen])
+
+    @classmethod
     def load(cls, path: Path) -> Replay:
         """Reads what `save` wrote."""
         with np.load(path) as arrays:
@@ -37,3 +70,43 @@ class Replay:
     def time(self) -> int:
         """Length of the window that the sequences are padded to."""
         return self.sequences.shape[1]
+
+
+def by_turns(targets: np.ndarray, count: int, seed: int) -> list[int]:
+    """Draws examples, one of each label in turn for as long as the label has any.
+
+    Args:
+        targets: Labels, (examples,).
+        count: How many there are at most.
+        seed: Draws them.
+
+    Returns:
+        Numbers of examples.
+    """
+    order = np.random.default_rng(seed).permutation(len(targets))
+    pools = [order[targets[order] == label].tolist() for label in np.unique(targets)]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*pools))
+    return [number for number in turns if number is not None][:count]
+
+
+def _window(pipeline: Pipeline) -> int:
+    """Timesteps of the pipeline's window, or of its longest training sequence."""
+    declared, _ = pipeline.element_spec
+    window = declared[_sequence(declared)].shape[1]
+    return window or max(int(length) for _, length, _ in _examples(pipeline, "train"))
+
+
+def _examples(pipeline: Pipeline, split: str) -> Iterator[tuple[np.ndarray, int, int]]:
+    """Each sequence of a split with its length and label, in an order that never changes."""
+    for inputs, targets in pipeline.dataset(split, BATCH).as_numpy_iterator():
+        yield from zip(inputs[_sequence(inputs)], inputs["lengths"], targets, strict=True)
+
+
+def _sequence(inputs: Any) -> str:
+    """The name of the input that is the sequence."""
+    return next(name for name in inputs if name != "lengths")
+
+
+def _padded(sequence: np.ndarray, time: int) -> np.ndarray:
+    """(length, ...) -> (time, ...)."""
+    return np.pad(sequence, [(0, time - len(sequence)), *[(0, 0)] * (sequence.ndim - 1)])

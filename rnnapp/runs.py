@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnapp import overrides
+from rnnapp import overrides, progress
 from rnnapp.files import replacing
 from rnnapp.tasks import RunSpec, Task, task_named
 
@@ -76,6 +76,15 @@ class Run:
         """The pipeline as it was fitted, without its data."""
         return self.task.pipeline.load(self.folder / "pipeline")
 
+    def data(self) -> str:
+        """The run's data; the task's own are made where they are not there yet."""
+        if self.spec.data is not None:
+            return self.spec.data
+        folder = data_home() / self.spec.task
+        with progress.bar("Making the default data") as report:
+            self.task.default_data(folder, report)
+        return str(folder)
+
     def write_spec(self) -> None:
         """Writes `spec.json`."""
         write_json(self.folder / "spec.json", overrides.to_dict(self.spec))
@@ -88,10 +97,34 @@ class Run:
 
 def data_home() -> Path:
     """Where default data is kept between runs: `$RNNAPP_HOME`, or the user's cache folder."""
-    return Path(os.environ.get("RNNAPP_HOME") or Path.home() / ".cache" / "rnnapp")
+    return Path(os.environ.get("RNNAPP_HOME") or Path.home() / ".cache" / "rnnapp").resolve()
+
+
+def absolute(data: str | os.PathLike) -> str:
+    """Data by a name that means the same in every directory.
+
+    Args:
+        data: A path, several with commas between, or another name.
+
+    Returns:
+        The whole path of each that exists; other names, such as `tfds:NAME`, as they are.
+    """
+    name = os.path.expanduser(data)
+    if os.path.exists(name):
+        return os.path.realpath(name)
+    first, comma, others = os.fspath(data).partition(",")
+    return f"{absolute(first.strip())},{absolute(others.strip())}" if comma else first
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Writes JSON whole or not at all."""
+    """Writes JSON whole or not at all.
+
+    Args:
+        path: The file to make or replace.
+        values: JSON types.
+
+    Raises:
+        OSError: If the file cannot be written; what stood there stays.
+    """
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -8,7 +8,13 @@ from typing import Literal
 
 from rnnapp import overrides
 
-CellName = Literal["simple_rnn", "lstm", "gru"]
+# The class of each cell's recurrent layer, as `rnnapp.layers.CELLS` resolves it. As text, because
+# whoever reads a spec need not load Keras.
+CELLS = {
+    "simple_rnn": "keras.layers:SimpleRNN",
+    "lstm": "keras.layers:LSTM",
+    "gru": "keras.layers:GRU",
+}
 PoolingName = Literal["last", "mean", "max", "mean_max", "attention"]
 
 
@@ -88,32 +94,26 @@ class FrontSpec:
         overrides.settle_types(self)
         _positive(self, "frame_length_ms", "frame_step_ms", "num_mel_bins", "num_mfcc", "upper_hz")
         _not_negative(self, "mean_seconds", "time_masks", "time_mask_ms")
-        require(0 <= self.prelude_share <= 1, "prelude_share", "in [0, 1]", self.prelude_share)
-        _not_negative(self, "frequency_masks", "lower_hz")
-        require(
-            self.frame_length_ms >= self.frame_step_ms,
-            "frame_length_ms",
-            f"at least frame_step_ms={self.frame_step_ms}",
-            self.frame_length_ms,
-        )
-        require(
-            self.upper_hz > self.lower_hz,
-            "upper_hz",
-            f"above lower_hz={self.lower_hz}",
-            self.upper_hz,
-        )
-        require(
-            self.kind != "mfcc" or self.num_mfcc <= self.num_mel_bins,
-            "num_mfcc",
-            f"at most num_mel_bins={self.num_mel_bins}",
-            self.num_mfcc,
-        )
-        require(
-            0 <= self.frequency_mask_bins <= self.num_mel_bins,
-            "frequency_mask_bins",
-            f"from 0 to num_mel_bins={self.num_mel_bins}",
-            self.frequency_mask_bins,
-        )
+        _not_negative(self, "frequency_masks", "frequency_mask_bins", "lower_hz")
+        step, bins = self.frame_step_ms, self.num_mel_bins
+        frames = self.mean_seconds * 1000 / step
+        mfcc_fit = self.kind != "mfcc" or self.num_mfcc <= bins
+        rules = {
+            "frame_length_ms": (self.frame_length_ms >= step, f"at least frame_step_ms={step}"),
+            "upper_hz": (self.upper_hz > self.lower_hz, f"above lower_hz={self.lower_hz}"),
+            "mean_seconds": (
+                frames == 0 or frames >= 1,
+                f"0, or a frame's step, {step / 1000:g}, at least",
+            ),
+            "num_mfcc": (mfcc_fit, f"at most num_mel_bins={bins}"),
+            "frequency_mask_bins": (
+                self.frequency_mask_bins <= bins,
+                f"from 0 to num_mel_bins={bins}",
+            ),
+            "prelude_share": (0 <= self.prelude_share <= 1, "in [0, 1]"),
+        }
+        for name, (condition, must) in rules.items():
+            require(condition, name, must, getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class RNNSpec:
     """A recurrent model: front, convolutions, recurrent stack, pooling.
 
     Args:
-        cell: One of `rnnapp.layers.CELLS`.
+        cell: One of `CELLS`.
         units: Width of each recurrent layer (and direction).
         num_layers: Recurrent layers.
         bidirectional: Read in both directions; such a model cannot stream.
@@ -169,7 +169,7 @@ class RNNSpec:
         front: The audio front end; None for a model that is fed features.
     """
 
-    cell: CellName = "gru"
+    cell: str = "gru"
     units: int = 64
     num_layers: int = 2
     bidirectional: bool = False
@@ -184,6 +184,7 @@ class RNNSpec:
     def __post_init__(self) -> None:
         """Checks the fields against each other."""
         overrides.settle_types(self)
+        require(self.cell in CELLS, "cell", f"one of {', '.join(CELLS)}", self.cell)
         _positive(self, "units", "num_layers", "num_heads")
         _fraction(self, "dropout", "recurrent_dropout")
 

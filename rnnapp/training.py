@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-import math
+import dataclasses
 import os
-import time
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from rnnapp import checkpoints, plots, progress
 from rnnapp.checkpoints import Progress
 from rnnapp.files import replacing
+from rnnapp.keeper import Keeper, TrainingError
 from rnnapp.replay import Replay
-from rnnapp.runs import Run, data_home, write_json
-from rnnapp.specs import TrainSpec
+from rnnapp.runs import Run, absolute, write_json
+from rnnapp.specs import TrainSpec, require
 from rnnapp.tasks import RunSpec, task_named
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+__all__ = ["TrainingError", "compiled", "optimizer", "train", "train_with_pipeline"]
+
 REPLAYED = 64  # validation sequences that go along with a run
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says why, and what to do."""
 
 
 def train(
@@ -42,13 +43,15 @@ def train(
         data: A folder, a file or a `tfds:` name; None for the task's own default data.
         out: The run folder; `runs/TASK` by default.
         settings: `key=value` assignments to fields of the spec, as `--set` takes them.
-        resume: Go on with a run that was killed, with the settings that it was begun with.
+        resume: Go on with a run that was killed, to the weights that it would have reached. Task,
+            data and settings must be those that it was begun with, or left out.
 
     Returns:
         The finished run.
 
     Raises:
-        ValueError: If a name or value is wrong, or `out` holds another run.
+        ValueError: If a name or value is wrong, `out` holds another run, or the data of a resumed
+            run have changed.
         TrainingError: If the loss stops being a number.
     """
     run, _ = train_with_pipeline(task, data, out, settings=settings, resume=resume)
@@ -65,49 +68,109 @@ def train_with_pipeline(
 ) -> tuple[Run, Any]:
     """As `train`, and returns the pipeline with its data too, for whoever goes on with them."""
     folder = Path(out or Path("runs") / task)
-    run = _resumed(folder, settings) if resume else _begun(folder, task, data, settings)
-    pipeline = fit_pipeline(run)
-    if not resume:  # not before: a folder without usable data is no run to go on with
-        run.write_spec()
+    asked = None if data is None else os.fspath(data)
+    run, pipeline = (_resumed if resume else _begun)(folder, task, asked, settings)
     model = compiled(run, pipeline)
-    _fit(run, pipeline, model)
+    keeper = Keeper(run, _reached(folder, model) if resume else Progress())
+    batches = _batches(run, pipeline, keeper.state.epoch)
+    if not resume:  # not before: a folder of what cannot be trained is no run to go on with
+        pipeline.save(folder / "pipeline")
+        run.write_spec()
+    if not keeper.finished:
+        _fit(model, pipeline, keeper, *batches)
+    _finish(model, pipeline, keeper)
     return run, pipeline
 
 
-def _begun(folder: Path, name: str, data: str | os.PathLike | None, settings: Sequence[str]) -> Run:
-    spec = task_named(name).spec(None if data is None else os.fspath(data), settings)
+def _begun(folder: Path, name: str, data: str | None, settings: Sequence[str]) -> tuple[Run, Any]:
+    """A new run, and its pipeline fitted to its data; nothing is written yet."""
+    spec = task_named(name).spec(data, settings)
     if (folder / "spec.json").exists():
         raise ValueError(
             f"{folder} must be a new folder: it holds a run. Go on with that run by --resume, "
             "or choose another folder by --out."
         )
-    return Run(folder, spec)
-
-
-def _resumed(folder: Path, settings: Sequence[str]) -> Run:
-    if settings:
-        raise ValueError(
-            "A resumed run keeps the settings that it was begun with. Received: "
-            f"--set {' '.join(settings)}"
-        )
-    return Run.open(folder)
-
-
-def fit_pipeline(run: Run) -> Any:
-    """The run's pipeline on the run's data; its fitted state goes to the run folder."""
-    spec = run.spec
-    data = spec.data
-    if data is None:
-        with progress.bar("Making the default data") as report:
-            data = os.fspath(run.task.default_data(data_home(), report))
+    if spec.data is not None:  # so that the run goes on from whatever directory
+        spec = dataclasses.replace(spec, data=absolute(spec.data))
+    run = Run(folder, spec)
+    source = run.data()
     with progress.bar("Reading the data") as report:
-        pipeline = run.task.pipeline(spec.pipeline).fit(data, spec.train.seed, report)
-    pipeline.save(run.folder / "pipeline")
-    return pipeline
+        return run, run.task.pipeline(spec.pipeline).fit(source, spec.train.seed, report)
+
+
+def _resumed(folder: Path, name: str, data: str | None, settings: Sequence[str]) -> tuple[Run, Any]:
+    """A run that was begun, and its pipeline on its data; neither may have changed."""
+    run = Run.open(folder)
+    _require_as_begun(run, name, data, settings)
+    source = run.data()
+    with progress.bar("Reading the data") as report:
+        pipeline = run.load_pipeline().open(source, progress=report)
+    _require_same_examples(run, pipeline, source)
+    return run, pipeline
+
+
+def _require_as_begun(run: Run, name: str, data: str | None, settings: Sequence[str]) -> None:
+    """What is given to a resumed run may repeat what it was begun with, and change nothing."""
+    begun = run.spec
+    why = f"with which {run.folder} was begun (another run needs another --out)"
+    require(name == begun.task, "task", f"{begun.task!r}, {why}", name)
+    same = data is None or (begun.data is not None and absolute(data) == absolute(begun.data))
+    require(same, "data", f"{begun.data or 'the default data'!r}, {why}", data)
+    others = [each for each in settings if run.task.changed(begun, [each]) != begun]
+    require(not others, "settings", f"those {why}", others)
+
+
+def _require_same_examples(run: Run, pipeline: Any, source: str) -> None:
+    """Other examples, or the same ones in other splits, would lead to other weights."""
+    begun = _examples(run.folder / "pipeline")
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline.save(folder)
+        found = _examples(Path(folder))
+    added, missing = set(found) - set(begun), set(begun) - set(found)
+    changes = [
+        f"{len(rows)} {what}, for one {min(rows)}"
+        for what, rows in (("added", added), ("missing", missing))
+        if rows
+    ]
+    if found != begun:
+        raise ValueError(
+            f"{source} must hold the examples with which {run.folder} was begun. Received: "
+            f"{'; '.join(changes) or 'another order'}. Put them back as they were, or begin "
+            "another run by --out."
+        )
+
+
+def _examples(folder: Path) -> list[str]:
+    """The examples of a saved pipeline, each a line with its file, label and split."""
+    return (folder / "splits.csv").read_text(encoding="utf-8").splitlines()
+
+
+def _reached(folder: Path, model: keras.Model) -> Progress:
+    """Sets the model to the run's last checkpoint, if there is one."""
+    last = folder / "checkpoints" / "last.npz"
+    return checkpoints.load(last, model) if last.exists() else Progress()
+
+
+def _batches(run: Run, pipeline: Any, epoch: int) -> tuple[tf.data.Dataset, tf.data.Dataset]:
+    """Training batches from an epoch on, and validation batches."""
+    spec = run.spec.train
+    # One endless iteration over all epochs: a new one for each would build its graph anew.
+    training = pipeline.dataset(
+        "train", spec.batch_size, training=True, seed=spec.seed, epoch=epoch, repeat=True
+    )
+    return training, pipeline.dataset("validation", spec.batch_size)
 
 
 def compiled(run: Run, pipeline: Any) -> keras.Model:
-    """The run's model, seeded, with its optimizer and loss."""
+    """The run's model, seeded, with its optimizer and loss.
+
+    Args:
+        run: The run.
+        pipeline: Its pipeline, with data.
+
+    Returns:
+        A compiled model with new weights.
+    """
     spec: RunSpec = run.spec
     keras.utils.set_random_seed(spec.train.seed)
     model = run.task.build(spec.model, pipeline)
@@ -146,30 +209,33 @@ def optimizer(spec: TrainSpec, total_steps: int) -> keras.optimizers.Optimizer:
     return adamw
 
 
-def _fit(run: Run, pipeline: Any, model: keras.Model) -> None:
-    """Runs the epochs that are left, and leaves the best model in the run folder."""
-    spec, folder = run.spec.train, run.folder
-    last = folder / "checkpoints" / "last.npz"
-    state = checkpoints.load(last, model) if last.exists() else Progress()
-    keeper = _Keeper(run, state)
-    if not keeper.finished:
-        # One endless iteration over all epochs: a new one for each would build its graph anew.
-        batches = pipeline.dataset(
-            "train", spec.batch_size, training=True, seed=spec.seed, epoch=state.epoch, repeat=True
-        )
-        model.fit(
-            batches,
-            steps_per_epoch=pipeline.num_batches("train", spec.batch_size),
-            validation_data=pipeline.dataset("validation", spec.batch_size),
-            initial_epoch=state.epoch,
-            epochs=spec.epochs,
-            callbacks=[keeper, keras.callbacks.TensorBoard(folder / "logs", write_graph=False)],
-            shuffle=False,  # the pipeline has
-            verbose=0,
-        )
+def _fit(
+    model: keras.Model,
+    pipeline: Any,
+    keeper: Keeper,
+    batches: tf.data.Dataset,
+    validation: tf.data.Dataset,
+) -> None:
+    """Runs the epochs that are left."""
+    spec, logs = keeper.run.spec.train, keeper.run.folder / "logs"
+    model.fit(
+        batches,
+        steps_per_epoch=pipeline.num_batches("train", spec.batch_size),
+        validation_data=validation,
+        initial_epoch=keeper.state.epoch,
+        epochs=spec.epochs,
+        callbacks=[keeper, keras.callbacks.TensorBoard(logs, write_graph=False)],
+        shuffle=False,  # the pipeline has
+        verbose=0,
+    )
+
+
+def _finish(model: keras.Model, pipeline: Any, keeper: Keeper) -> None:
+    """Leaves the best model in the run folder, with what its exports will be held against."""
+    run, folder = keeper.run, keeper.run.folder
     model.load_weights(keeper.best_weights)
     _switch_off_recurrent_dropout(model)
-    _replay(pipeline).save(folder / "replay.npz")
+    Replay.draw(pipeline, REPLAYED, run.spec.train.seed).save(folder / "replay.npz")
     plots.history(folder / "history.csv", folder / "history.png")
     write_json(folder / "metrics.json", {**run.metrics(), "training": keeper.summary(model)})
     with replacing(run.model_path) as path:  # last of all: a run with a model is finished
@@ -184,89 +250,3 @@ def _switch_off_recurrent_dropout(model: keras.Model) -> None:
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.RNN):
             layer.cell.recurrent_dropout = 0.0
-
-
-def _replay(pipeline: Any) -> Replay:
-    """Validation sequences on which every export will be held against the model."""
-    inputs, targets = next(pipeline.dataset("validation", REPLAYED).as_numpy_iterator())
-    sequence = next(name for name in inputs if name != "lengths")
-    return Replay(inputs[sequence], inputs["lengths"], targets)
-
-
-class _Keeper(keras.callbacks.Callback):
-    """Counts epochs, keeps the best weights and a checkpoint, writes the history, stops early."""
-
-    def __init__(self, run: Run, state: Progress) -> None:
-        super().__init__()
-        self.run, self.state = run, state
-        self.monitor, mode = run.task.objective
-        self.sign = 1 if mode == "max" else -1
-        self.best_weights = run.folder / "checkpoints" / "best.weights.h5"
-        self.before = state.seconds
-        self.begun = time.monotonic()
-        self.console = progress.console()
-
-    @property
-    def finished(self) -> bool:
-        """Whether all epochs are done, or patience is at its end."""
-        spec, state = self.run.spec.train, self.state
-        waited = state.epoch - state.best_epoch
-        return state.epoch >= spec.epochs or (0 < spec.patience <= waited and state.epoch > 0)
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Shows progress."""
-        self.bar = progress.bar(f"Epoch {epoch + 1}/{self.params['epochs']}")
-        self.report = self.bar.__enter__()
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Shows progress; stops on a loss that is no number."""
-        if not math.isfinite((logs or {}).get("loss", 0.0)):
-            self.bar.__exit__(None, None, None)
-            raise TrainingError(
-                f"The loss is no longer a number, in epoch {self.state.epoch + 1}, step "
-                f"{batch + 1}. Lower the learning rate (--set learning_rate="
-                f"{self.run.spec.train.learning_rate / 3:.2g}) or clip_norm. The last good epoch "
-                f"stands in {self.run.folder / 'checkpoints'}."
-            )
-        self.report(batch + 1, self.params["steps"] or batch + 1)
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Writes down what the epoch reached."""
-        self.bar.__exit__(None, None, None)
-        logs = dict(logs or {})
-        state, value = self.state, float(logs[self.monitor])
-        state.epoch = epoch + 1
-        state.seconds = self.before + time.monotonic() - self.begun
-        if state.best is None or self.sign * value > self.sign * state.best:
-            state.best, state.best_epoch = value, state.epoch
-            self.best_weights.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(self.best_weights) as path:
-                self.model.save_weights(path)
-        # The checkpoint comes last: a run that was killed before it does the epoch once more.
-        self._write_history({"epoch": state.epoch, **logs, "seconds": state.seconds})
-        checkpoints.save(self.best_weights.with_name("last.npz"), self.model, state)
-        figures = "  ".join(f"{name} {figure:.4g}" for name, figure in logs.items())
-        self.console.print(f"Epoch {state.epoch}/{self.params['epochs']}  {figures}")
-        if self.finished:
-            self.model.stop_training = True
-
-    def summary(self, model: keras.Model) -> dict[str, Any]:
-        """What the training came to, for `metrics.json`."""
-        return {
-            "epochs": self.state.epoch,
-            "best_epoch": self.state.best_epoch,
-            self.monitor: self.state.best,
-            "seconds": round(self.state.seconds, 1),
-            "parameters": int(model.count_params()),
-        }
-
-    def _write_history(self, row: dict[str, float]) -> None:
-        path = self.run.folder / "history.csv"
-        rows = []
-        if path.exists():  # with this epoch in it, if it is done once more
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = [r for r in csv.DictReader(file) if int(r["epoch"]) < row["epoch"]]
-        with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(row))
-            writer.writeheader()
-            writer.writerows([*rows, row])

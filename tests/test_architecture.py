@@ -21,7 +21,7 @@ FLOORS = (
     {"specs", "overrides", "progress", "files", "device", "pipelines"},
     {"layers", "losses", "metrics", "decoding", "plots", "replay", "checkpoints"},
     {"builders"},
-    {"tasks", "runs"},
+    {"tasks", "runs", "keeper"},
     {"training", "evaluation", "prediction", "exporting", "serving", "tuning"},
     {"getting_started"},
     {"rnnapp"},
@@ -30,6 +30,7 @@ FLOORS = (
 NEIGHBOURS = {
     ("specs", "overrides"): "a spec checks the types of its fields as `--set` does",
     ("runs", "tasks"): "a run folder names its task",
+    ("keeper", "runs"): "what a training reaches goes into its run folder",
 }
 SOURCES = sorted([*ROOT.glob("rnnapp/**/*.py"), *ROOT.glob("pipelines/**/*.py")])
 

@@ -65,7 +65,7 @@ OTHER_CONVOLUTION: dict[str, Any] = {
 
 def built(spec: RNNSpec, **arguments: Any) -> keras.Model:
     """A model of waveforms at 8 kHz with three classes."""
-    return builders.many_to_one(spec, 3, sample_rate=8000, **{"window_seconds": 0.5, **arguments})
+    return builders.many_to_one(spec, 3, sample_rate=8000, **{"window": 0.5, **arguments})
 
 
 def description(spec: RNNSpec) -> str:
@@ -115,7 +115,7 @@ def test_no_setting_is_ignored(name: str, base: str) -> None:
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_inputs_and_outputs_have_their_names(cell: str, bidirectional: bool) -> None:
     """Exports and pipelines meet a model by these names."""
-    spec = RNNSpec(cell, units=4, bidirectional=bidirectional)  # type: ignore[arg-type]
+    spec = RNNSpec(cell, units=4, bidirectional=bidirectional)
     model = builders.many_to_one(spec, 5, num_features=6)
     assert [x.name for x in model.inputs] == ["features", "lengths"]
     assert model.inputs[0].shape == (None, None, 6)
@@ -151,7 +151,14 @@ def test_the_window_is_counted_in_pooled_timesteps(stride: tuple[int, ...], time
     convolutions = tuple(ConvSpec(2, 3, 3, stride_time=s) for s in stride)
     model = built(dataclasses.replace(BASE, convolutions=convolutions))
     assert model.get_layer("pooling").window == timesteps
-    assert built(BASE, window_seconds=None).get_layer("pooling").window is None
+    assert built(BASE, window=None).get_layer("pooling").window is None
+
+
+def test_the_window_of_features_is_counted_in_their_timesteps() -> None:
+    """There is no knowing how many features there are in a second."""
+    spec = RNNSpec(units=4, pooling="mean", convolutions=(ConvSpec(2, 3, 3, stride_time=2),))
+    model = builders.many_to_one(spec, 3, num_features=6, window=8)
+    assert model.get_layer("pooling").window == 4
 
 
 def test_a_band_edge_is_lowered_to_what_the_rate_can_carry() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import sys
@@ -15,11 +16,8 @@ import typer
 from typer.testing import CliRunner
 
 import rnnapp
-from rnnapp import CELLS, FORMATS, TASKS, Run, cli
+from rnnapp import CELLS, FORMATS, TASKS, Run, cli, predict
 from rnnapp.exporting import export as exporting
-from rnnapp.exporting.export import ExportError
-from rnnapp.exporting.tflite import ConversionError
-from rnnapp.training import TrainingError
 
 COMMANDS = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
 
@@ -109,6 +107,7 @@ def test_listed_settings_can_be_set(call: Callable[..., Done], task: str) -> Non
         (["evaluate", "nowhere"], "nowhere must be a run folder"),
         (["predict", "nowhere", "a.wav"], "nowhere must be a run folder"),
         (["export", "nowhere"], "nowhere must be a run folder"),
+        (["export", "nowhere", "--formats", ""], "`formats` must name at least one"),
         (["verify", "nowhere"], "nowhere must be an export folder"),
         (["listen", "nowhere.tflite", "--wav", "a.wav"], "nowhere.tflite"),
         (["listen", "nowhere.tflite"], "--mic"),
@@ -133,11 +132,12 @@ def test_wrong_use_exits_with_two(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("error", [ExportError, ConversionError, TrainingError])
+@pytest.mark.parametrize("home", cli.FAILURES)
 def test_a_failed_check_exits_with_one(
-    call: Callable[..., Done], error: type[Exception], monkeypatch: pytest.MonkeyPatch
+    call: Callable[..., Done], home: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Scripts tell a bad export from a mistyped command."""
+    """Scripts tell a bad export, or a program that fails, from a mistyped command."""
+    error = getattr(importlib.import_module(home), cli.FAILURES[home])
 
     def fail(*_: Any, **__: Any) -> None:
         raise error("[it] does not agree")
@@ -273,15 +273,30 @@ def test_predict_answers_in_json_and_in_words(
 
 @pytest.mark.parametrize("source", ["run", "export"])
 def test_a_bad_file_is_named(
-    call: Callable[..., Done], source: str, evaluated: Run, exported: Path, tmp_path: Path
+    call: Callable[..., Done],
+    source: str,
+    evaluated: Run,
+    exported: Path,
+    tones: Path,
+    tmp_path: Path,
 ) -> None:
-    """One bad file among many must be found again."""
+    """One bad file among many must be found again, and the others have their answers."""
     bad = tmp_path / "a long name" / "with blanks" / ("x" * 80) / "empty.wav"
     bad.parent.mkdir(parents=True)
     bad.touch()
-    done = call("predict", evaluated.folder if source == "run" else exported, bad, "--json")
-    assert (done.code, done.out) == (2, "")
-    assert str(bad) in done.err
+    good = sorted(tones.glob("high/test*.wav"))[:2]
+    folder = evaluated.folder if source == "run" else exported
+    done = call("predict", folder, good[0], bad, good[1], "--json")
+    first, failed, last = done.json["answers"]
+    for ours, theirs in zip((first, last), predict(folder, good), strict=True):
+        assert (ours["input"], ours["label"]) == (theirs["input"], theirs["label"])
+        # Float32, whose sums have another order in a batch of another size.
+        assert ours["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-6)
+    assert failed["input"] == str(bad) and str(bad) in failed["error"]
+    assert done.code == 1 and done.err == f"error: {failed['error']}\n"
+    assert len(call("predict", folder, *good, bad).out.splitlines()) == 2
+    stopped = call("predict", folder, *good, bad, "--on-bad-input", "stop")
+    assert (stopped.code, stopped.out) == (2, "") and str(bad) in stopped.err
 
 
 def test_evaluate_prints_figures(call: Callable[..., Done], copied: Path) -> None:

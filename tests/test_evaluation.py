@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnapp import Run, evaluate, predict
+from rnnapp import TASKS, Run, evaluate, predict
 from rnnapp.device import Event
+from rnnapp.evaluation import answer
 from rnnapp.specs import ListeningSpec
 from rnnapp.tasks import listening
 from rnnapp.tasks.listening import (
@@ -109,6 +111,58 @@ def test_other_splits_and_no_recording(copied: Path) -> None:
     assert "detector" not in Run.open(copied).metrics()
 
 
+def test_listening_cannot_cost_the_figures(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clips are judged first, and other splits than the test split alone."""
+
+    def fail(*_: Any) -> None:
+        raise MemoryError
+
+    (copied / "metrics.json").unlink()
+    monkeypatch.setattr(listening, "Hearing", fail)
+    assert evaluate(copied, split="validation")["examples"] == 32
+    with pytest.raises(MemoryError):
+        evaluate(copied)
+    assert set(Run.open(copied).metrics()["evaluation"]) == {"validation", "test"}
+
+
+@pytest.mark.parametrize(("split", "label"), [("train", "high"), ("test", "_silence_")])
+def test_without_commands_there_is_nothing_to_listen_to(
+    split: str, label: str, evaluated: Run, tmp_path: Path
+) -> None:
+    """A split without commands leaves the clips to be judged, and says so."""
+    clips = [("validation", "high"), ("test", "_unknown_"), (split, label)]
+    pipeline = SimpleNamespace(clips=[SimpleNamespace(split=s, label=n) for s, n in clips])
+    pipeline.splits = {"validation": 1}
+    with pytest.warns(UserWarning, match="Not judged as a listener.*commands.*Received:"):
+        assert evaluated.task.listen(None, pipeline, None, tmp_path, print) == {}
+    some = some_clips()
+    silent = dataclasses.replace(some, targets=np.zeros_like(some.targets))
+    with pytest.raises(ValueError, match="`clips` must be of commands, some at least"):
+        compose(silent, 4.0, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("listen", [None, lambda *_: {"a stream": {"delay_ms": 3.0}}])
+def test_a_task_says_what_its_listener_is_worth(
+    copied: Path, listen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it returns joins the figures, and a task need not have one."""
+    task = dataclasses.replace(TASKS["speech_commands"], listen=listen)
+    monkeypatch.setitem(TASKS, "speech_commands", task)
+    figures, known = evaluate(copied), Run.open(copied).metrics()
+    assert figures.get("delay_ms") == (listen and 3.0)
+    assert known.get("a stream") == (listen and {"delay_ms": 3.0})
+
+
+def test_answers_alone_leave_the_run_as_it_was(evaluated: Run, tones: Path) -> None:
+    """Figures on some other data must not stand among the run's own."""
+    before = {path: path.stat().st_mtime_ns for path in evaluated.folder.rglob("*")}
+    pipeline = evaluated.load_pipeline().open(str(tones))
+    score = evaluated.task.score(answer(evaluated, pipeline))
+    known = evaluated.metrics()["evaluation"]["test"]
+    assert score == {name: known[name] for name in score}
+    assert {path: path.stat().st_mtime_ns for path in evaluated.folder.rglob("*")} == before
+
+
 def test_a_model_that_cannot_stream_is_evaluated_all_the_same(
     copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,7 +212,9 @@ def test_the_threshold_comes_from_validation(
     """Chosen on the test recording, it would promise what no user gets."""
     monkeypatch.setattr(listening, "Hearing", Heard)
     monkeypatch.setattr(listening.Clips, "of", lambda pipeline, split: split)
-    figures = evaluated.task.listen(None, None, evaluated.spec.evaluation, tmp_path, print)
+    clips = [SimpleNamespace(split=split, label="high") for split in Heard.best]
+    pipeline = SimpleNamespace(clips=clips)
+    figures = evaluated.task.listen(None, pipeline, evaluated.spec.evaluation, tmp_path, print)
     assert figures["detector"]["threshold"] == 0.3
     assert figures["listening"]["validation_misses"] == 0
     assert figures["listening"]["test_misses"] == pytest.approx(0.4)

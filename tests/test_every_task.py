@@ -125,6 +125,7 @@ def test_a_flipped_byte_is_found(folder: Path, name: str) -> None:
             "passed": False,
             "checks": [],
             "not_run": [],
+            "unproved": [],
             "changed": [file.relative_to(folder).as_posix()],
         }
         file.write_bytes(content)

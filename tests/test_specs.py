@@ -8,6 +8,7 @@ import json
 import math
 import re
 import typing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,6 +82,7 @@ def test_no_number_is_negative_or_endless(kind: type, name: str, value: float) -
         ("warmup_fraction=1", r"in \[0, 1\)"),
         ("frame_length_ms=5", "at least frame_step_ms=10.0"),
         ("lower_hz=8000", "above lower_hz=8000.0"),
+        ("mean_seconds=0.005", "0, or a frame's step, 0.01, at least"),
         ("frequency_mask_bins=41", "from 0 to num_mel_bins=40"),
         (
             'front={"kind": "mfcc", "num_mel_bins": 7, "frequency_mask_bins": 0}',
@@ -154,6 +156,16 @@ def test_bare_words_are_text() -> None:
     )
     assert spec.pipeline.words == ("yes", "no")
     assert spec.pipeline.noise == "folder/of noise"
+
+
+def test_folders_are_known_by_their_whole_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is resumed from another directory finds its noise again."""
+    (tmp_path / "hum").mkdir()
+    monkeypatch.chdir(tmp_path)
+    spec = TASKS["speech_commands"].spec(assignments=["noise=hum", "rooms=none/such"])
+    assert spec.pipeline.noise == str(tmp_path / "hum") and spec.pipeline.rooms == "none/such"
 
 
 def test_convolutions_and_front_are_given_as_json() -> None:

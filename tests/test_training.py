@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import errno
 import json
 import shutil
 from pathlib import Path
@@ -14,12 +13,12 @@ import keras
 import numpy as np
 import pytest
 
-from rnnapp import Run, checkpoints, train, training
-from rnnapp.checkpoints import Progress
-from rnnapp.replay import Replay
+from rnnapp import Run, train, training
+from rnnapp.keeper import Keeper
 from rnnapp.specs import TrainSpec
 
-from .conftest import RATE, SECONDS, TINY
+from .conftest import TINY
+from .test_checkpoints import fills_the_disk
 from .test_losses_metrics import size_of
 
 EPOCHS, KILLED_IN = 6, 3
@@ -31,14 +30,14 @@ class Killed(BaseException):
 
 def kill_in_epoch(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ends the training in the middle of an epoch (from 1)."""
-    keep = training._Keeper.on_train_batch_end
+    keep = Keeper.on_train_batch_end
 
     def die(self: Any, batch: int, logs: dict | None = None) -> None:
         keep(self, batch, logs)
         if self.state.epoch == number - 1 and batch == 5:
             raise Killed
 
-    monkeypatch.setattr(training._Keeper, "on_train_batch_end", die)
+    monkeypatch.setattr(Keeper, "on_train_batch_end", die)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +148,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
 
 
 def test_a_loss_that_is_no_number_stops_the_run(copied: Path) -> None:
-    """The message says what to lower, and the last good epoch stays."""
+    """The message says what can be done, and the last good epoch stays."""
     values = json.loads((copied / "spec.json").read_text())
     values["train"] |= {"learning_rate": 1e30, "clip_norm": 0.0}
     (copied / "spec.json").write_text(json.dumps(values))
@@ -157,8 +156,8 @@ def test_a_loss_that_is_no_number_stops_the_run(copied: Path) -> None:
     with pytest.raises(
         training.TrainingError,
         match=(
-            r"in epoch 3, step \d+\. Lower the learning rate \(--set learning_rate=3\.3e\+29\)"
-            r".*stands in .*checkpoints"
+            r"in epoch 3, step \d+\. Begin anew in another folder \(--out\) with a lower learning "
+            r"rate \(--set learning_rate=3\.3e\+29\).*\(--set clip_norm=1\)"
         ),
     ):
         train("speech_commands", out=copied, resume=True)
@@ -195,7 +194,7 @@ def test_a_run_is_not_written_over(
     with pytest.raises(
         ValueError,
         match=(
-            r"keeps the settings.*Received: --set units=3"
+            r"`settings` must be those with which .* was begun.*Received: .*'units=3'"
             if resume
             else r"must be a new folder: it holds a run. Go on with that run by --resume"
         ),
@@ -242,110 +241,3 @@ def test_weight_decay_spares_biases() -> None:
     optimizer.build(model.trainable_variables)
     decayed = {v.name: optimizer._use_weight_decay(v) for v in model.trainable_variables}
     assert decayed == {"kernel": True, "bias": False}
-
-
-def compiled(units: int = 2) -> keras.Model:
-    """A small compiled model with a random generator."""
-    model = keras.Sequential(
-        [keras.Input((3,)), keras.layers.Dropout(0.5), keras.layers.Dense(units)]
-    )
-    model.compile("adam", "mse")
-    return model
-
-
-def fills_the_disk(path: Path, *_: Any, **__: Any) -> None:
-    """A writer that comes to the end of the disk half-way."""
-    Path(path).write_bytes(b"half of it")
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def test_a_checkpoint_brings_everything_back(tmp_path: Path) -> None:
-    """Weights, moments, steps, the state of the generators, and how far the run was."""
-    model, other = compiled(), compiled()
-    x = np.ones((4, 3), np.float32)
-    model.fit(x, x[:, :2], epochs=2, verbose=0)
-    progress = Progress(epoch=2, best=0.25, best_epoch=1, seconds=3.5)
-    checkpoints.save(tmp_path / "new" / "last.npz", model, progress)
-    assert checkpoints.load(tmp_path / "new" / "last.npz", other) == progress
-    for _ in range(2):  # the same units are dropped from here on
-        assert model.train_on_batch(x, x[:, :2]) == other.train_on_batch(x, x[:, :2])
-    np.testing.assert_array_equal(model.get_weights()[0], other.get_weights()[0])
-
-
-def test_a_full_disk_spares_the_last_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A checkpoint is replaced whole or not at all."""
-    model, path = compiled(), tmp_path / "last.npz"
-    checkpoints.save(path, model, Progress(epoch=1))
-    before = model.get_weights()
-    model.set_weights([np.zeros_like(w) for w in before])
-    monkeypatch.setattr(np, "savez", fills_the_disk)
-    with pytest.raises(OSError, match="No space left"):
-        checkpoints.save(path, model, Progress(epoch=2))
-    assert list(tmp_path.iterdir()) == [path]
-    assert checkpoints.load(path, model).epoch == 1
-    for restored, saved in zip(model.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(restored, saved)
-
-
-def keeper(run: Run, folder: Path, model: keras.Model) -> training._Keeper:
-    """A keeper of a run in `folder`, in the middle of its first epoch."""
-    kept = training._Keeper(dataclasses.replace(run, folder=folder), Progress())
-    kept.set_model(model)
-    kept.set_params({"epochs": EPOCHS, "steps": 1})
-    kept.on_epoch_begin(0)
-    return kept
-
-
-LOGS = {"loss": 1.0, "val_accuracy": 0.5}
-
-
-def test_a_full_disk_spares_the_best_weights(
-    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They are the model, even if the run never goes on."""
-    kept = keeper(finished, tmp_path, compiled())
-    kept.on_epoch_end(0, LOGS)
-    before = checkpoint(tmp_path)
-    monkeypatch.setattr(keras.Model, "save_weights", lambda self, path: fills_the_disk(path))
-    kept.on_epoch_begin(1)
-    with pytest.raises(OSError, match="No space left"):
-        kept.on_epoch_end(1, {**LOGS, "val_accuracy": 0.6})
-    assert checkpoint(tmp_path) == before
-
-
-def test_an_epoch_is_in_the_history_before_it_is_in_the_checkpoint(
-    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A run killed between the two does the epoch once more; the other way a row would be lost."""
-    kept = keeper(finished, tmp_path, compiled())
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
-        patch.setattr(np, "savez", fills_the_disk)
-        kept.on_epoch_end(0, LOGS)
-    again = keeper(finished, tmp_path, compiled())
-    again.on_epoch_end(0, {**LOGS, "loss": 2.0})
-    assert history(tmp_path) == [{"epoch": "1", "loss": "2.0", "val_accuracy": "0.5"}]
-
-
-def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
-    """Resuming after an edit of `spec.json` must not half load."""
-    checkpoints.save(tmp_path / "last.npz", compiled(), Progress())
-    deeper = keras.Sequential([*compiled().layers, keras.layers.Dense(1)])
-    deeper.compile("adam", "mse")
-    deeper.build((None, 3))
-    with pytest.raises(ValueError, match=r"last\.npz must hold the \d+ variables of this model"):
-        checkpoints.load(tmp_path / "last.npz", deeper)
-
-
-def test_replay_keeps_what_exports_are_proved_with(finished: Run, tmp_path: Path) -> None:
-    """Validation sequences as the model hears them, to the eleven bits of float16."""
-    replay = Replay.load(finished.folder / "replay.npz")
-    assert replay.sequences.dtype == np.float32
-    assert replay.time == round(SECONDS * RATE) == replay.lengths.max()
-    assert len(replay.targets) == 32
-    drawn = np.random.default_rng(0).uniform(-1, 1, (3, 50)).astype(np.float32)
-    Replay(drawn, np.array([50, 3, 1], np.int32), np.array([0, 1, 2])).save(tmp_path / "r.npz")
-    loaded = Replay.load(tmp_path / "r.npz")
-    np.testing.assert_allclose(loaded.sequences, drawn, rtol=2**-11)
-    assert loaded.lengths.tolist() == [50, 3, 1]

@@ -1,6 +1,7 @@
 """The on-device runner: hears words in a stream with numpy and a TFLite interpreter, no TensorFlow.
 
-It needs numpy and `ai-edge-litert` or `tflite-runtime`, on Python 3.9 or newer. Files are run from
+It needs numpy and `ai-edge-litert` or `tflite-runtime`, on Python 3.9 or newer, and of the rest of
+rnnapp nothing but its `__init__.py`. Files are run from
 the shell by `python -m rnnapp.device FILE.tflite --wav FILE`, and from Python by `Listener` for
 streams and `Classifier` for clips.
 """

@@ -13,10 +13,10 @@ from rnnapp.device.listener import Listener
 
 EPILOG = """\
 examples:
-  python -m rnnapp.device step.tflite --wav kitchen.wav         a recording, any rate or channels
-  python -m rnnapp.device step.tflite --mic                     the microphone, until Ctrl-C
-  python -m rnnapp.device step.tflite --mic --threshold 0.9     fewer false alarms, more misses
-  python -m rnnapp.device step.tflite --wav kitchen.wav --json  one JSON object a line
+  python -m rnnapp.device dynamic.tflite --wav kitchen.wav         a recording, any rate or channels
+  python -m rnnapp.device dynamic.tflite --mic                     the microphone, until Ctrl-C
+  python -m rnnapp.device dynamic.tflite --mic --threshold 0.9     fewer false alarms, more misses
+  python -m rnnapp.device dynamic.tflite --wav kitchen.wav --json  one JSON object a line
 
 An event is printed as `  3.42 s  yes  0.97`: seconds from the start, label, probability.
 It needs numpy and a runtime: `pip install ai-edge-litert`, or on Python 3.11 and older

@@ -14,6 +14,9 @@ import numpy as np
 from rnnapp.device.resampling import resampler
 
 BLOCK_FRAMES = 8192  # half a second at 16 kHz: an hour of audio need not fit into memory
+# A recorder that writes to a pipe cannot know the length and promises about the most that it can:
+# sox 0x7ffff000 bytes, arecord 0x7fffff00, others 0xffffffff.
+_UNKNOWN_BYTES = 0x7FF00000
 
 
 def read_blocks(
@@ -101,6 +104,7 @@ def _open(path: Path) -> Any:
     except wave.Error:  # WAV, but not PCM
         source = _sound_file(path)
     if not source.frames:
+        source.close()
         raise ValueError(f"{path} holds no samples. Record or copy it again")
     return source
 
@@ -123,8 +127,16 @@ class _WaveReader:
     """PCM WAV by the standard library, in the words of soundfile."""
 
     def __init__(self, path: Path) -> None:
-        self._wave = wave.open(str(path), "rb")  # noqa: SIM115  `close` closes it
+        self._file = path.open("rb")
+        try:
+            self._wave = wave.open(self._file)  # noqa: SIM115  `close` closes it
+        except (EOFError, wave.Error):
+            self._file.close()
+            raise
         self.samplerate, self.frames = self._wave.getframerate(), self._wave.getnframes()
+        frame_bytes = self._wave.getsampwidth() * self._wave.getnchannels()
+        if self.frames * frame_bytes > _UNKNOWN_BYTES:
+            self.frames = (path.stat().st_size - self._file.tell()) // frame_bytes
 
     def read(self, frames: int, **_: object) -> np.ndarray:
         """Read frames as float32 (frames, channels)."""
@@ -137,6 +149,7 @@ class _WaveReader:
     def close(self) -> None:
         """Close the file."""
         self._wave.close()
+        self._file.close()
 
 
 def _pcm_to_float(samples: np.ndarray) -> np.ndarray:

@@ -13,9 +13,10 @@ NEXT = "next_"
 
 
 class Runnable(Protocol):
-    """What a `Stepper` needs of a model; `rnnapp.device.Model` has it, other runtimes may too."""
+    """A model in a runtime, run by signature and by name; `rnnapp.device.Model` is one."""
 
     name: str
+    signatures: list[str]
 
     def inputs(self, signature: str) -> dict[str, TensorInfo]:
         """Describe the inputs of a signature, by name."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from rnnapp.exporting.certificate import table
 
-def write(manifest: dict[str, Any], certificate: dict[str, Any]) -> str:
+
+def markdown(manifest: dict[str, Any], certificate: dict[str, Any]) -> str:
     """The model card.
 
     Args:
@@ -69,17 +71,8 @@ def _files(files: dict[str, Any]) -> str:
 
 def _checks(certificate: dict[str, Any]) -> str:
     rows = [
-        "| format | runtime | signature | replayed | answers | largest difference | bound | "
-        "median call |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | format | runtime | signature | replayed | largest difference | median call |",
+        "|---|---|---|---|---|---|---|",
     ]
-    rows += [
-        f"| {c['format']} | {c['runtime']} | {c['signature']} | {c['case']} | {c['comparisons']} | "
-        f"{c['max_difference']:.1e} | {c['bound']:.0e} | {c['median_us']:.0f} µs |"
-        for c in certificate["checks"]
-    ]
-    rows += [
-        f"| {a['format']} | {a['runtime']} | not run: {a['reason']} | | | | | |"
-        for a in certificate["not_run"]
-    ]
+    rows += [f"| {' | '.join(row)} |" for row in table(certificate)]
     return "\n".join(rows)

@@ -9,7 +9,6 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from rnnapp.exporting import card
 from rnnapp.exporting.certificate import certify, failures
 from rnnapp.exporting.formats import FORMATS, Source
 from rnnapp.exporting.reference import Reference
+from rnnapp.exporting.runtimes import version_of
 from rnnapp.layers.streaming import NotCausalError, StepModel
 from rnnapp.replay import Replay
 from rnnapp.runs import Run, write_json
@@ -53,8 +53,8 @@ def export(
         ConversionError: If a converter fails.
         ExportError: If an artefact differs from the model by more than its bound.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
     names = _format_names(formats)
+    run = run if isinstance(run, Run) else Run.open(run)
     target = Path(out or Path("exported") / run.folder.resolve().name)
     if target.exists() and not overwrite:
         raise ValueError(
@@ -95,7 +95,7 @@ def verify(folder: str | os.PathLike) -> dict[str, Any]:
         if not (folder / name).is_file() or _sha256(folder / name) != entry["sha256"]
     ]
     if changed:  # not run: a changed file may crash its runtime, and a SavedModel is code
-        return {"passed": False, "changed": changed, "checks": [], "not_run": []}
+        return {"passed": False, "changed": changed, "checks": [], "not_run": [], "unproved": []}
     model = keras.models.load_model(folder / MODEL, compile=False)
     reference = Reference(model, Replay.load(folder / REPLAY), manifest["unit"])
     with progress.bar("Verifying") as report:
@@ -120,17 +120,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def _take_place(folder: Path, target: Path, replaced: Path) -> None:
     """Moves `folder` to `target`; what stood there goes to `replaced`, or back if that fails."""
-    if target.exists():
-        target.rename(replaced)
     try:
+        if target.exists():
+            target.rename(replaced)
         folder.rename(target)
-    except OSError:
-        if replaced.exists():
+    except BaseException:  # Control-C as well: `replaced` is about to go with the scratch folder
+        if replaced.exists() and not target.exists():
             replaced.rename(target)
         raise
 
 
 def _format_names(formats: Sequence[str]) -> list[str]:
+    if not formats:
+        raise ValueError(
+            "`formats` must name at least one format. Received: none. "
+            f"Valid names: all, {', '.join(FORMATS)}"
+        )
     if "all" in formats:
         return list(FORMATS)
     for name in formats:
@@ -161,15 +166,26 @@ def _write(run: Run, folder: Path, names: list[str]) -> None:
     with progress.bar("Certifying") as report:
         certificate = certify(folder, names, Reference(model, replay, unit), report)
     if not certificate["passed"]:
-        raise ExportError(
-            "The export does not agree with its model, so nothing was written:\n"
-            + failures(certificate)
-        )
+        raise ExportError(_refusal(names, failures(certificate)))
     (folder / "labels.txt").write_text("\n".join(source.labels) + "\n", encoding="utf-8")
     write_json(folder / "certificate.json", certificate)
     manifest = _manifest(run, folder, names, unit, refusal)
-    (folder / "MODEL_CARD.md").write_text(card.write(manifest, certificate), encoding="utf-8")
+    (folder / "MODEL_CARD.md").write_text(card.markdown(manifest, certificate), encoding="utf-8")
     write_json(folder / "manifest.json", manifest)
+
+
+def _refusal(names: list[str], broken: dict[str, list[str]]) -> str:
+    """What is wrong with an export, and what to do."""
+    good = [name for name in names if name not in broken]
+    way_out = (
+        f"Leave out what fails: --formats {','.join(good)}"
+        if good
+        else "Not one of them agrees: look at the model first, by `rnnapp evaluate RUN`"
+    )
+    lines = [line for found in broken.values() for line in found]
+    return "\n".join(
+        ["The export does not agree with its model, so nothing was written:", *lines, way_out]
+    )
 
 
 def _stepper(model: Any) -> tuple[StepModel | None, str | None]:
@@ -216,7 +232,7 @@ def _manifest(
     return {
         "name": folder.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {name: metadata.version(name) for name in ("rnnapp", "tensorflow", "keras")},
+        "versions": {name: version_of(name) for name in ("rnnapp", "tensorflow", "keras")},
         "formats": names,
         "unit": unit,
         "streaming": refusal or True,

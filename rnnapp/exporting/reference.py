@@ -13,7 +13,7 @@ from rnnapp.replay import Replay
 if TYPE_CHECKING:
     import keras
 
-STREAM_SECONDS_OF_WINDOWS = 10  # windows joined into the long run of a stream
+STREAM_WINDOWS = 10  # joined into the long run of a stream
 POINTS = 24  # places of the stream, and lengths of a padded batch, that are compared
 
 
@@ -56,8 +56,16 @@ class Reference:
         )
 
     def probabilities(self, sequences: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """What the Keras model answers, (batch, classes)."""
-        return self._call([sequences, lengths]).numpy()
+        """What the Keras model answers, (batch, classes).
+
+        Args:
+            sequences: Float32 (batch, time, ...).
+            lengths: True lengths, int32 (batch,).
+        """
+        import tensorflow as tf
+
+        with tf.device("CPU"):  # the same arithmetic on a machine with an accelerator
+            return self._call([sequences, lengths]).numpy()
 
     def windows(self) -> Case:
         """Whole windows without padding: silence after a short sequence counts as heard."""
@@ -75,18 +83,20 @@ class Reference:
         )
 
     def padded(self) -> Case:
-        """Lengths from one step to the window, padded with each sequence's first element."""
+        """Lengths from nothing to the window, padded with each sequence's first element."""
         replay = self.replay
-        lengths = np.unique(np.linspace(self.unit, replay.time, POINTS).astype(np.int32))
+        short = [0, self.unit // 2]  # not one whole step
+        lengths = np.linspace(self.unit, replay.time, POINTS).astype(np.int32)
+        lengths = np.unique(np.append(lengths, np.array(short, np.int32)))
         sequences = np.resize(replay.sequences, (len(lengths), *replay.sequences.shape[1:])).copy()
         expected = self.probabilities(_filled(sequences, lengths, 0.0), lengths)
         first = sequences[:, :1]
-        return Case("lengths 1..T, padded", _filled(sequences, lengths, first), lengths, expected)
+        return Case("lengths 0..T, padded", _filled(sequences, lengths, first), lengths, expected)
 
     def stream(self) -> Case:
         """One long sequence, to be heard step by step; `lengths` are the places compared."""
         replay = self.replay
-        joined = np.concatenate(list(replay.sequences[:STREAM_SECONDS_OF_WINDOWS]))[None]
+        joined = np.concatenate(list(replay.sequences[:STREAM_WINDOWS]))[None]
         total = joined.shape[1] // self.unit
         steps = np.unique(np.geomspace(1, total, POINTS).astype(np.int32))
         lengths = (steps * self.unit).astype(np.int32)

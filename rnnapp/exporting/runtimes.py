@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from rnnapp import device
 from rnnapp.device import TensorInfo
-
-
-class Loaded(Protocol):
-    """A model in a runtime; `rnnapp.device.Model` is one."""
-
-    name: str
-    signatures: list[str]
-
-    def inputs(self, signature: str) -> dict[str, TensorInfo]:
-        """Describes a signature's inputs."""
-
-    def outputs(self, signature: str) -> dict[str, TensorInfo]:
-        """Describes a signature's outputs."""
-
-    def run(self, signature: str, /, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Runs a signature."""
+from rnnapp.device.stepper import Runnable
+from rnnapp.exporting import tf_c_api
 
 
 @dataclass(frozen=True)
@@ -34,26 +23,32 @@ class Runtime:
     """Something that runs exported files.
 
     Args:
-        name: As the certificate calls it.
         package: The Python package it needs.
-        load: Loads an artefact.
+        load: Loads an artefact, to be used in a `with` statement.
+        missing: What else it lacks on this machine, as a reason for people; None if nothing.
     """
 
-    name: str
     package: str
-    load: Callable[[Path], Loaded]
+    load: Callable[[Path], AbstractContextManager[Runnable]]
+    missing: Callable[[], str | None] = lambda: None
 
     @property
-    def available(self) -> bool:
-        """Whether the runtime is installed."""
-        return importlib.util.find_spec(self.package) is not None
+    def absence(self) -> str | None:
+        """Why it cannot run here; None if it can."""
+        if importlib.util.find_spec(self.package) is None:
+            return "not installed"
+        return self.missing()
 
     @property
     def version(self) -> str:
         """The installed version."""
-        from importlib import metadata
+        return version_of(self.package)
 
-        return metadata.version(self.package.replace("_", "-"))
+
+def version_of(package: str) -> str:
+    """The version of a package, by whatever name it was installed (tensorflow-cpu, for one)."""
+    names = metadata.packages_distributions().get(package)
+    return metadata.version(names[0]) if names else "unknown"
 
 
 class SavedModel:
@@ -97,9 +92,7 @@ class CApi:
     def __init__(self, folder: Path) -> None:
         from tensorflow.core.protobuf import meta_graph_pb2
 
-        from rnnapp.exporting.tf_c_api import CApiSession
-
-        self._session = CApiSession(folder)
+        self._session = tf_c_api.CApiSession(folder)
         graph = meta_graph_pb2.MetaGraphDef.FromString(self._session.meta_graph)
         self._signatures = {
             name: signature
@@ -125,6 +118,10 @@ class CApi:
         values = self._session.run(feeds, [definition.outputs[name].name for name in names])
         return dict(zip(names, values, strict=True))
 
+    def close(self) -> None:
+        """Frees the session."""
+        self._session.close()
+
 
 def _info(name: str, spec: Any) -> TensorInfo:
     return TensorInfo(name, tuple(size or 1 for size in spec.shape), spec.dtype.as_numpy_dtype)
@@ -137,14 +134,8 @@ def _proto_info(name: str, proto: Any) -> TensorInfo:
     return TensorInfo(name, shape, tf.as_dtype(proto.dtype).as_numpy_dtype)
 
 
-def _litert(path: Path) -> Loaded:
-    from rnnapp import device
-
-    return device.load(path)
-
-
 RUNTIMES: dict[str, Runtime] = {
-    "saved_model": Runtime("saved_model", "tensorflow", SavedModel),
-    "tf_c_api": Runtime("tf_c_api", "tensorflow", CApi),
-    "ai_edge_litert": Runtime("ai_edge_litert", "ai_edge_litert", _litert),
+    "saved_model": Runtime("tensorflow", lambda folder: nullcontext(SavedModel(folder))),
+    "tf_c_api": Runtime("tensorflow", lambda folder: closing(CApi(folder)), tf_c_api.missing),
+    "ai_edge_litert": Runtime("ai_edge_litert", lambda path: nullcontext(device.load(path))),
 }

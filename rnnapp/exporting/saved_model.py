@@ -17,7 +17,7 @@ LENGTHS = "lengths"
 
 def save(
     model: keras.Model, folder: Path, labels: Sequence[str], stepper: StepModel | None
-) -> list[str]:
+) -> None:
     """Writes a SavedModel.
 
     Its signatures are `serving_default` (sequences without padding), `padded` (with lengths) and,
@@ -29,9 +29,6 @@ def save(
         folder: The version's folder, `.../1`.
         labels: The names of the classes.
         stepper: The model's step, or None if it has none.
-
-    Returns:
-        The names of the signatures.
     """
     holder = tf.Module()
     # The variables themselves: C++ loaders restore none that hang on a Keras model alone.
@@ -50,7 +47,6 @@ def save(
         named = _labelled(signatures.renamed(function, positional), labels)
         traced[name] = tf.function(named, autograph=False).get_concrete_function(**specs)
     tf.saved_model.save(holder, str(folder), signatures=traced)
-    return list(traced)
 
 
 def _labelled(function: Callable[..., Any], labels: Sequence[str]) -> Callable[..., Any]:

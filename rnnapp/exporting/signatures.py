@@ -14,12 +14,19 @@ Outputs = dict[str, tf.Tensor]
 
 
 def answers(logits: tf.Tensor) -> Outputs:
-    """Logits and probabilities, float32 (batch, classes)."""
+    """The answers that go with logits, float32 (batch, classes): themselves and probabilities."""
     return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
 
 
 def whole(model: keras.Model) -> Callable[..., Outputs]:
-    """A function of sequences without padding, (batch, time, ...)."""
+    """The signature for sequences without padding.
+
+    Args:
+        model: A model of sequences and lengths.
+
+    Returns:
+        A function of sequences (batch, time, ...), which gives `answers`.
+    """
 
     def predict(sequence: tf.Tensor) -> Outputs:
         batch, time = tf.shape(sequence)[0], tf.shape(sequence)[1]
@@ -29,10 +36,16 @@ def whole(model: keras.Model) -> Callable[..., Outputs]:
 
 
 def padded(model: keras.Model) -> Callable[..., Outputs]:
-    """A function of padded sequences (batch, time, ...) and their lengths (batch,).
+    """The signature for padded sequences.
 
     TensorFlow Serving pads a batch with each tensor's first element, not with zeros; nothing past
     `lengths` is looked at, so that its padding does no harm.
+
+    Args:
+        model: A model of sequences and lengths.
+
+    Returns:
+        A function of sequences (batch, time, ...) and lengths (batch,), which gives `answers`.
     """
 
     def predict(sequence: tf.Tensor, lengths: tf.Tensor) -> Outputs:
@@ -42,7 +55,15 @@ def padded(model: keras.Model) -> Callable[..., Outputs]:
 
 
 def step(stepper: StepModel) -> Callable[..., Outputs]:
-    """A function of new input and states; each state `NAME` comes back as `next_NAME`."""
+    """The signature for a stream.
+
+    Args:
+        stepper: The model's step.
+
+    Returns:
+        A function of new input (batch, ...) and of states by name, which gives `answers` and each
+        state `NAME` as `next_NAME`.
+    """
 
     def predict(sequence: tf.Tensor, **states: tf.Tensor) -> Outputs:
         logits, changed = stepper(sequence, states)
@@ -52,13 +73,24 @@ def step(stepper: StepModel) -> Callable[..., Outputs]:
 
 
 def sequence_spec(model: keras.Model, batch: int | None, time: int | None) -> tf.TensorSpec:
-    """The specification of a model's sequence input, under the name it has in signatures."""
+    """The specification of a model's sequence input, under the name it has in signatures.
+
+    Args:
+        model: The model.
+        batch: Sequences in a call; None for any number.
+        time: Their length in samples or timesteps; None for any.
+    """
     source = model.inputs[0]
     return tf.TensorSpec((batch, time, *source.shape[2:]), source.dtype, name=source.name)
 
 
 def step_specs(stepper: StepModel, batch: int | None) -> dict[str, tf.TensorSpec]:
-    """The specifications of a step's inputs: the sequence first, then each state."""
+    """The specifications of a step's inputs by name: the sequence first, then each state.
+
+    Args:
+        stepper: The model's step.
+        batch: Streams in a call; None for any number.
+    """
     specs = {
         "samples" if stepper.input_name == "waveform" else stepper.input_name: tf.TensorSpec(
             (batch, *stepper.input_shape), stepper.input_dtype
@@ -70,7 +102,15 @@ def step_specs(stepper: StepModel, batch: int | None) -> dict[str, tf.TensorSpec
 
 
 def renamed(function: Callable[..., Outputs], names: list[str]) -> Callable[..., Outputs]:
-    """`function` as one whose first arguments have those names: they name a signature's inputs."""
+    """Names a function's first arguments, which become the names of a signature's inputs.
+
+    Args:
+        function: Any of the above.
+        names: Of its first arguments.
+
+    Returns:
+        The function, with those as keyword arguments.
+    """
 
     def named(**inputs: Any) -> Outputs:
         first = [inputs.pop(name) for name in names]

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+from contextlib import ExitStack
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+_LIBRARIES = ("libtensorflow_framework.so.2", "libtensorflow_cc.so.2")
 _STRING = 7
 _DTYPES = {1: np.float32, 2: np.float64, 3: np.int32, 9: np.int64, 10: np.bool_, 19: np.float16}
 _CODES = {np.dtype(dtype): code for code, dtype in _DTYPES.items()}
@@ -88,16 +90,27 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
-def _library() -> Any:
-    """The C API, each function with its types."""
+class CApiError(RuntimeError):
+    """TensorFlow refuses a SavedModel or a call, for the reason in the message."""
+
+
+def missing() -> str | None:
+    """Why the C API cannot be called on this machine; None if it can."""
+    absent = [name for name in _LIBRARIES if not (_folder() / name).is_file()]
+    return f"this TensorFlow has no {absent[0]}" if absent else None
+
+
+def _folder() -> Path:
+    """Where the installed TensorFlow keeps its libraries."""
     spec = importlib.util.find_spec("tensorflow")
     if spec is None or spec.origin is None:
         raise ImportError("TensorFlow must be installed: its wheel holds the C API.")
-    folder = Path(spec.origin).parent
-    libraries = [
-        ctypes.CDLL(str(folder / name))
-        for name in ("libtensorflow_framework.so.2", "libtensorflow_cc.so.2")
-    ]
+    return Path(spec.origin).parent
+
+
+def _library() -> Any:
+    """The C API, each function with its types."""
+    libraries = [ctypes.CDLL(str(_folder() / name)) for name in _LIBRARIES]
     functions = {}
     for name, (result, arguments) in _FUNCTIONS.items():
         library = next(lib for lib in libraries if hasattr(lib, name))
@@ -107,29 +120,38 @@ def _library() -> Any:
     return type("CApi", (), {name: staticmethod(f) for name, f in functions.items()})
 
 
+def _freed(stack: ExitStack, pointer: Any, delete: Any) -> Any:
+    """`pointer`, which the stack will delete."""
+    stack.callback(delete, pointer)
+    return pointer
+
+
 class CApiSession:
-    """A loaded SavedModel.
+    """A loaded SavedModel, which `close` frees.
 
     Args:
         folder: The SavedModel.
 
     Raises:
-        RuntimeError: If TensorFlow refuses it, with TensorFlow's reason.
+        CApiError: If TensorFlow refuses it, with TensorFlow's reason.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._api = _library()
-        self._status = self._api.TF_NewStatus()
-        self._graph = self._api.TF_NewGraph()
-        options, buffer = self._api.TF_NewSessionOptions(), self._api.TF_NewBuffer()
-        tags = (c_char_p * 1)(b"serve")
-        self._session = self._api.TF_LoadSessionFromSavedModel(
-            options, None, str(folder).encode(), tags, 1, self._graph, buffer, self._status
-        )
-        self._api.TF_DeleteSessionOptions(options)
-        self._check()
-        self.meta_graph = ctypes.string_at(buffer.contents.data, buffer.contents.length)
-        self._api.TF_DeleteBuffer(buffer)
+        api = self._api = _library()
+        with ExitStack() as owned, ExitStack() as borrowed:
+            self._status = _freed(owned, api.TF_NewStatus(), api.TF_DeleteStatus)
+            self._graph = _freed(owned, api.TF_NewGraph(), api.TF_DeleteGraph)
+            options = _freed(borrowed, api.TF_NewSessionOptions(), api.TF_DeleteSessionOptions)
+            buffer = _freed(borrowed, api.TF_NewBuffer(), api.TF_DeleteBuffer)
+            tags = (c_char_p * 1)(b"serve")
+            self._session = api.TF_LoadSessionFromSavedModel(
+                options, None, str(folder).encode(), tags, 1, self._graph, buffer, self._status
+            )
+            self._check()
+            owned.callback(api.TF_DeleteSession, self._session, self._status)
+            owned.callback(api.TF_CloseSession, self._session, self._status)
+            self.meta_graph = ctypes.string_at(buffer.contents.data, buffer.contents.length)
+            self._owned = owned.pop_all()
 
     def run(self, feeds: dict[str, np.ndarray], fetches: list[str]) -> list[np.ndarray]:
         """Runs the graph.
@@ -142,13 +164,16 @@ class CApiSession:
             The values of `fetches`; strings as objects of bytes.
 
         Raises:
-            RuntimeError: If TensorFlow fails, with TensorFlow's reason.
+            CApiError: If TensorFlow fails, with TensorFlow's reason, or the session is closed.
         """
+        if self._session is None:
+            raise CApiError("The session must be open: it was closed. Load the SavedModel again.")
         inputs = (_Output * len(feeds))(*map(self._output, feeds))
-        values = (c_void_p * len(feeds))(*map(self._to_tensor, feeds.values()))
         outputs = (_Output * len(fetches))(*map(self._output, fetches))
-        results = (c_void_p * len(fetches))()
+        values, results = (c_void_p * len(feeds))(), (c_void_p * len(fetches))()
         try:
+            for place, value in enumerate(feeds.values()):
+                values[place] = self._to_tensor(value)
             self._api.TF_SessionRun(
                 self._session,
                 None,
@@ -171,23 +196,19 @@ class CApiSession:
                     self._api.TF_DeleteTensor(tensor)
 
     def close(self) -> None:
-        """Frees the session and the graph."""
-        if self._session:
-            self._api.TF_CloseSession(self._session, self._status)
-            self._api.TF_DeleteSession(self._session, self._status)
-            self._session = None
-            self._api.TF_DeleteGraph(self._graph)
-            self._api.TF_DeleteStatus(self._status)
+        """Frees the session and the graph; a second time does nothing."""
+        self._session = None
+        self._owned.close()
 
     def _check(self) -> None:
         if self._api.TF_GetCode(self._status):
-            raise RuntimeError(self._api.TF_Message(self._status).decode(errors="replace"))
+            raise CApiError(self._api.TF_Message(self._status).decode(errors="replace"))
 
     def _output(self, name: str) -> _Output:
         operation, _, index = name.partition(":")
         pointer = self._api.TF_GraphOperationByName(self._graph, operation.encode())
         if not pointer:
-            raise RuntimeError(f"The graph has no operation {operation!r}.")
+            raise CApiError(f"The graph has no operation {operation!r}.")
         return _Output(pointer, int(index or 0))
 
     def _to_tensor(self, value: np.ndarray) -> int:

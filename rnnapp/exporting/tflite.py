@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -55,7 +56,15 @@ def convert(
     folder.mkdir(parents=True, exist_ok=True)
     paths = {variant: folder / f"{variant}.tflite" for variant in variants}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_seconds)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_seconds,
+            # Keras would choose an accelerator's kernels, which no TFLite runtime has.
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        )
     except subprocess.TimeoutExpired as error:
         raise ConversionError(
             f"TFLite conversion of {model} took more than {timeout_seconds:g} s."
@@ -65,13 +74,19 @@ def convert(
         how = f"signal {-done.returncode}" if done.returncode < 0 else f"code {done.returncode}"
         raise ConversionError(
             f"TFLite conversion of {model} failed at variant {(left or ['?'])[0]!r} ({how}). "
+            "Leave it out: name the other formats by --formats. "
             f"The converter's last words: {done.stderr.strip()[-1500:]}"
         )
     return paths
 
 
 def attach(path: Path, files: Mapping[str, str]) -> None:
-    """Appends associated files, as TFLite metadata does: an uncompressed zip after the model."""
+    """Appends associated files, as TFLite metadata does: an uncompressed zip after the model.
+
+    Args:
+        path: A TFLite file.
+        files: Texts by file name.
+    """
     with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
         for name, text in files.items():
             # A fixed date: the same model makes the same bytes.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pkgutil
+
 import keras
 
+from rnnapp import specs
 from rnnapp.layers.convolution import CausalConv
 from rnnapp.layers.front import LogMel
 from rnnapp.layers.masking import MASK_VALUE, PadMarker
@@ -13,9 +16,7 @@ from rnnapp.layers.prelude import Prelude
 from rnnapp.layers.spec_augment import SpecAugment
 
 CELLS: dict[str, type[keras.layers.RNN]] = {
-    "simple_rnn": keras.layers.SimpleRNN,
-    "lstm": keras.layers.LSTM,
-    "gru": keras.layers.GRU,
+    name: pkgutil.resolve_name(home) for name, home in specs.CELLS.items()
 }
 
 __all__ = [

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# Magnitudes under this are silence: about -60 dB under a quiet voice, and far enough over the
-# rounding of a float32 FFT that every runtime agrees on the logarithm.
+# Magnitudes under this are silence: far under a quiet voice, and far enough over the rounding of a
+# float32 FFT that every runtime agrees on the logarithm.
 FLOOR = 1e-3
 
 
@@ -17,6 +17,13 @@ def mel_matrix(
     num_mel_bins: int, num_bins: int, sample_rate: int, lower_hz: float, upper_hz: float
 ) -> np.ndarray:
     """Triangular filters, evenly spaced on the mel scale.
+
+    Args:
+        num_mel_bins: Filters.
+        num_bins: Bins of the spectrum, from 0 Hz to half the sample rate.
+        sample_rate: In hertz.
+        lower_hz: Lower edge of the lowest filter.
+        upper_hz: Upper edge of the highest filter.
 
     Returns:
         Weights, float32, (num_mel_bins, num_bins).
@@ -30,8 +37,8 @@ def mel_matrix(
 def diagonal_blocks(matrix: np.ndarray, count: int) -> list[tuple[int, int, np.ndarray]]:
     """A banded matrix as blocks of rows, each with only the columns that it needs.
 
-    A filter bank is nearly diagonal: in eight blocks it takes a seventh of the space, which on a
-    device is more than the weights of a small recurrent layer.
+    A filter bank is nearly diagonal. Whole, it is mostly zeros, which on a device weigh something
+    beside a small recurrent layer.
 
     Args:
         matrix: Floats (rows, columns).
@@ -50,6 +57,10 @@ def diagonal_blocks(matrix: np.ndarray, count: int) -> list[tuple[int, int, np.n
 
 def dct_matrix(num_mfcc: int, num_mel_bins: int) -> np.ndarray:
     """The orthonormal DCT-II as a constant: TFLite has no builtin for `tf.signal.dct`.
+
+    Args:
+        num_mfcc: Coefficients, from the mean upwards.
+        num_mel_bins: Bands.
 
     Returns:
         Weights, float32, (num_mfcc, num_mel_bins).
@@ -150,7 +161,7 @@ class LogMel(keras.layers.Layer):
             tf.signal.stft(waveform, self.frame_length, self.frame_step, self.fft_length)
         )  # (batch, timesteps, bins)
         # The constants stand on the left: on the right, dynamic-range quantization would round
-        # them to int8 along with the activations, which costs 0.2 in probability.
+        # them to int8 along with the spectrum, in which soft bands lie far under the loud ones.
         bands = [
             tf.matmul(block[None], spectrum[..., start:stop], transpose_b=True)
             for start, stop, block in self.mel_blocks

@@ -33,7 +33,11 @@ class SequencePooling(keras.layers.Layer):
         self.kind, self.window, self.num_heads = kind, window, num_heads
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Makes the query and key projections for inputs (batch, timesteps, features)."""
+        """Makes the query and key projections for inputs (batch, timesteps, features).
+
+        Raises:
+            ValueError: If `num_heads` does not divide the features that attention is over.
+        """
         features = input_shape[-1]
         assert features is not None
         if self.kind == "attention":
@@ -71,7 +75,11 @@ class SequencePooling(keras.layers.Layer):
         return pooled, {"frames": frames, "heard": heard}
 
     def state_shapes(self, input_shape: tuple[int | None, ...]) -> dict[str, tuple[int, ...]]:
-        """What `step` carries along, a shape each, without the batch."""
+        """What `step` carries along, a shape each, without the batch.
+
+        Raises:
+            ValueError: If `window` is None.
+        """
         features = input_shape[-1]
         assert features is not None
         if self.window is None:

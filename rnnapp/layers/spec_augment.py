@@ -12,7 +12,8 @@ import tensorflow as tf
 class SpecAugment(keras.layers.Layer):
     """Blanks random spans of time and of frequency in training (Park et al. 2019, 1904.08779).
 
-    A blanked cell takes the mean of its clip. The layer does nothing outside training.
+    A blanked cell takes the mean of its sequence, padding included. The layer does nothing outside
+    training.
 
     Args:
         time_masks: Masks over time.
@@ -53,6 +54,16 @@ class SpecAugment(keras.layers.Layer):
         frequency = self._spans(batch, features, s["frequency_masks"], s["frequency_mask"])
         blank = time[:, :, None] | frequency[:, None, :]  # (batch, timesteps, features)
         return tf.where(blank, tf.reduce_mean(inputs, axis=[1, 2], keepdims=True), inputs)
+
+    def step(
+        self, inputs: tf.Tensor, states: dict[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """As `call` outside training."""
+        return inputs, {}
+
+    def state_shapes(self, input_shape: tuple[int | None, ...]) -> dict[str, tuple[int, ...]]:
+        """No state."""
+        return {}
 
     def _spans(self, batch: tf.Tensor, size: tf.Tensor, masks: int, longest: int) -> tf.Tensor:
         """True inside `masks` random spans of 0..longest positions, (batch, size)."""

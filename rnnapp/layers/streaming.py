@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src.ops.numpy import ExpandDims  # the one operation that the builders use bare
 
 States = dict[str, tf.Tensor]
 
 # Layers that treat every timestep alike and alone.
 _TIMELESS = (
     keras.layers.Activation,
-    keras.layers.BatchNormalization,
     keras.layers.Dense,
     keras.layers.Dropout,
-    keras.layers.LayerNormalization,
+    keras.layers.InputLayer,
     keras.layers.Masking,
     keras.layers.SpatialDropout1D,
 )
@@ -34,29 +35,24 @@ class StepModel(tf.Module):
 
     Args:
         model: A functional model.
-        steps: Of the model's smallest step, how many a call takes.
 
     Raises:
-        NotCausalError: If a layer needs the future, or the whole sequence.
+        NotCausalError: If a layer needs the future, or the whole sequence; or if nobody can tell.
     """
 
-    def __init__(self, model: keras.Model, steps: int = 1) -> None:
+    def __init__(self, model: keras.Model) -> None:
         super().__init__(name=f"{model.name}_step")
         self.model = model
         # tf.Module tracks these; without them a converted file would hold no weights.
         self.weights = [weight.value for weight in model.weights]
         self.state_shapes: dict[str, tuple[int, ...]] = {}
-        for layer in _layers(model):
-            for key, shape in _state_shapes(layer).items():
-                self.state_shapes[f"{layer.name}_{key}"] = shape
-        self.frames_per_step = steps * _product(
-            layer.stride_time for layer in _layers(model) if hasattr(layer, "stride_time")
-        )
+        for op in model.operations:
+            for key, shape in _state_shapes(op).items():
+                self.state_shapes[f"{op.name}_{key}"] = shape
+        self.frames_per_step = math.prod(getattr(op, "stride_time", 1) for op in model.operations)
+        per_frame = math.prod(getattr(op, "frame_step", 1) for op in model.operations)
         source = model.inputs[0]
         self.input_name = source.name
-        per_frame = _product(
-            layer.frame_step for layer in _layers(model) if hasattr(layer, "frame_step")
-        )
         self.input_shape = (self.frames_per_step * per_frame, *source.shape[2:])
         self.input_dtype = tf.as_dtype(source.dtype)
 
@@ -77,8 +73,8 @@ class StepModel(tf.Module):
         new_states: States = {}
 
         def operation(op: keras.Operation) -> Any:
-            def run(*args: Any, **kwargs: Any) -> Any:
-                outputs, changed = _run(op, args, kwargs, states)
+            def run(*args: Any, **_: Any) -> Any:
+                outputs, changed = _run(op, args, states)
                 new_states.update({f"{op.name}_{key}": v for key, v in changed.items()})
                 return outputs
 
@@ -99,70 +95,80 @@ def streams(model: keras.Model) -> bool:
     return True
 
 
-def _layers(model: keras.Model) -> list[keras.layers.Layer]:
-    return [op for op in model.operations if isinstance(op, keras.layers.Layer)]
-
-
-def _product(factors: Any) -> int:
-    result = 1
-    for factor in factors:
-        result *= factor
-    return result
-
-
-def _state_shapes(layer: keras.layers.Layer) -> dict[str, tuple[int, ...]]:
-    """The states of a layer's step, or the reason why it has none."""
-    if isinstance(layer, keras.layers.Bidirectional):
+def _state_shapes(op: keras.Operation) -> dict[str, tuple[int, ...]]:
+    """The states of an operation's step, or the reason why it has none."""
+    if isinstance(op, keras.layers.Bidirectional):
         raise NotCausalError(
-            f"`{layer.name}` reads the sequence backwards as well, so it cannot answer before the "
+            f"`{op.name}` reads the sequence backwards as well, so it cannot answer before the "
             "end. Train with bidirectional=false to stream; whole-sequence exports still work."
         )
-    if isinstance(layer, keras.layers.RNN):
-        if layer.go_backwards:
-            raise NotCausalError(f"`{layer.name}` has go_backwards=True: it starts from the end.")
-        sizes = layer.cell.state_size
-        sizes = sizes if isinstance(sizes, list | tuple) else [sizes]
-        return {key: (size,) for key, size in zip("hc", sizes, strict=False)}
-    if hasattr(layer, "state_shapes"):
-        source = layer.input[0] if isinstance(layer.input, list | tuple) else layer.input
+    if isinstance(op, keras.layers.RNN):
+        if op.go_backwards:
+            raise NotCausalError(f"`{op.name}` has go_backwards=True: it starts from the end.")
+        sizes = keras.tree.flatten(op.cell.state_size)
+        return {f"state_{number}": (size,) for number, size in enumerate(sizes)}
+    if hasattr(op, "state_shapes"):
+        source = op.input[0] if isinstance(op.input, list | tuple) else op.input
         try:
-            return layer.state_shapes(tuple(source.shape))
+            return op.state_shapes(tuple(source.shape))
         except ValueError as error:
             raise NotCausalError(str(error)) from error
-    if isinstance(layer, (*_TIMELESS, keras.layers.InputLayer)) or _is_timeless_reshape(layer):
-        return {}
-    if type(layer).__name__ == "SpecAugment":
+    if _is_mask(op) or _is_timeless(op):
         return {}
     raise NotCausalError(
-        f"`{layer.name}` ({type(layer).__name__}) has no streaming step. Layers that have one: "
+        f"`{op.name}` ({type(op).__name__}) has no streaming step. Layers that have one: "
         "recurrent, causal convolution, pooling over a window, and those that act on each "
-        "timestep alone."
+        "timestep alone. Give a layer of your own the methods `state_shapes` and `step`."
     )
 
 
-def _is_timeless_reshape(layer: keras.layers.Layer) -> bool:
-    return isinstance(layer, keras.layers.Reshape) and layer.target_shape[0] == -1
+def _is_mask(op: keras.Operation) -> bool:
+    """Whether an operation makes nothing but a mask."""
+    made = keras.tree.flatten(op.output)
+    return not isinstance(op, keras.layers.Layer) and all(x.dtype == "bool" for x in made)
 
 
-def _run(op: keras.Operation, args: tuple, kwargs: dict, states: States) -> tuple[Any, States]:
+def _is_timeless(op: keras.Operation) -> bool:
+    """Whether an operation treats every timestep alike and alone."""
+    if isinstance(op, ExpandDims):
+        return op.axis == -1
+    if isinstance(op, keras.layers.Reshape):  # as many features leave as many timesteps
+        features = math.prod(op.target_shape[1:])
+        return op.target_shape[0] == -1 and features == math.prod(op.input.shape[2:])
+    if isinstance(op, keras.layers.BatchNormalization | keras.layers.LayerNormalization):
+        return keras.tree.flatten(op.axis) in ([-1], [len(op.input.shape) - 1])
+    return isinstance(op, _TIMELESS)
+
+
+def _run(op: keras.Operation, args: tuple, states: States) -> tuple[Any, States]:
     """One operation on a step's tensors; masks are dropped, for a stream has no padding."""
-    if not isinstance(op, keras.layers.Layer):
-        return op(*args, **kwargs), {}
+    if _is_mask(op):
+        return None, {}
     own = {key: states[f"{op.name}_{key}"] for key in _state_shapes(op)}
     if isinstance(op, keras.layers.RNN):
         return _step_rnn(op, args[0], own)
     if hasattr(op, "step"):
         return op.step(args[0], own)
-    return op(args[0], training=False) if op._call_has_training_arg else op(args[0]), {}
+    return _infer(op, args[0]), {}
+
+
+def _infer(op: keras.Operation, *args: Any) -> Any:
+    trains = getattr(op, "_call_has_training_arg", False)
+    return op(*args, training=False) if trains else op(*args)
 
 
 def _step_rnn(
     layer: keras.layers.RNN, inputs: tf.Tensor, states: States
 ) -> tuple[tf.Tensor, States]:
     """A recurrent layer over the timesteps of a call, unrolled, (batch, timesteps, features)."""
+    sizes = layer.cell.state_size
+    sizes = sizes if isinstance(sizes, list | tuple) else [sizes]
     carried, outputs = list(states.values()), []
     for t in range(inputs.shape[1]):
-        output, carried = layer.cell(inputs[:, t], carried, training=False)
+        output, changed = _infer(
+            layer.cell, inputs[:, t], keras.tree.pack_sequence_as(sizes, carried)
+        )
+        carried = keras.tree.flatten(changed)
         outputs.append(output)
     stacked = tf.stack(outputs, axis=1) if layer.return_sequences else outputs[-1]
     return stacked, dict(zip(states, carried, strict=True))

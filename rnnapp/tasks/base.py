@@ -69,15 +69,16 @@ class Task:
         model: The model's defaults.
         train: The training's defaults.
         evaluation_spec: The evaluation's defaults.
-        default_data: Makes the embedded data in a folder, offline.
+        default_data: Makes the embedded data in a folder, offline, unless they are there.
         build: The Keras model of a spec and a fitted pipeline.
         loss: The training loss.
         metrics: Keras metrics to watch in training.
         objective: The validation metric that picks the best epoch, and which way is better.
         score: Figures of an evaluation, as JSON.
         plot: Pictures of an evaluation, written to a folder.
-        listen: Figures of the model as a stream hears it, as JSON, with pictures in the folder.
         decode: A batch of logits as answers for people.
+        listen: Figures of the model as a stream hears it, in named groups, as JSON, with pictures
+            in the folder; None for a task whose models are asked for whole sequences alone.
         presets: Named bundles of `key=value` assignments, as `--preset` takes them.
     """
 
@@ -88,15 +89,15 @@ class Task:
     model: RNNSpec
     train: TrainSpec
     evaluation_spec: Any
-    default_data: Callable[[Path, Report], Path]
+    default_data: Callable[[Path, Report], None]
     build: Callable[[RNNSpec, Any], keras.Model]
     loss: Callable[[TrainSpec], keras.losses.Loss]
     metrics: Callable[[], Sequence[keras.metrics.Metric]]
     objective: tuple[str, Literal["max", "min"]]
     score: Callable[[Evaluation], dict[str, Any]]
     plot: Callable[[Evaluation, Path], list[Path]]
-    listen: Callable[[keras.Model, Any, Any, Path, Report], dict[str, Any]]
     decode: Callable[[Any, np.ndarray], list[dict[str, Any]]]
+    listen: Callable[[keras.Model, Any, Any, Path, Report], dict[str, dict[str, Any]]] | None = None
     presets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def spec(self, data: str | None = None, assignments: Sequence[str] = ()) -> RunSpec:
@@ -108,6 +109,18 @@ class Task:
         spec = RunSpec(
             self.name, data, self.model, self.train, self.pipeline_spec, self.evaluation_spec
         )
+        return self.changed(spec, assignments)
+
+    def changed(self, spec: RunSpec, assignments: Sequence[str]) -> RunSpec:
+        """A run's spec with assignments applied, as in `spec`.
+
+        Args:
+            spec: The spec of a run of this task.
+            assignments: `key=value`, or `preset=NAME`.
+
+        Raises:
+            ValueError: If a name or value is wrong; the message lists the valid ones.
+        """
         for assignment in assignments:
             for single in self._expanded(assignment):
                 spec = overrides.override(spec, single)

@@ -10,7 +10,7 @@ import numpy as np
 from rnnapp.device import Detector, Event, fire, smooth, thresholds_for
 from rnnapp.metrics import softmax
 from rnnapp.progress import Report
-from rnnapp.specs import ListeningSpec
+from rnnapp.specs import ListeningSpec, require
 
 if TYPE_CHECKING:
     import keras
@@ -88,6 +88,9 @@ def compose(
 
     Returns:
         Samples, float32 (samples,), and the commands in it.
+
+    Raises:
+        ValueError: If no clip is of a command.
     """
     rate, size = clips.sample_rate, round(seconds * clips.sample_rate)
     samples = _bed(clips, size, generator)
@@ -96,6 +99,7 @@ def compose(
     commands = np.flatnonzero(
         ~np.isin(clips.targets, [i for i, n in enumerate(clips.labels) if n in BACKGROUND])
     )
+    require(len(commands) > 0, "clips", "of commands, some at least", set(clips.labels))
     truths: list[Truth] = []
     position = rate
     while True:

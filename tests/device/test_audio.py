@@ -105,6 +105,23 @@ def test_any_cut_is_noticed(folder: Path, width: int, channels: int, data: st.Da
         read(path, 16_000)
 
 
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x80000000, 0x7FFFFFDB, 0x7FFFFF00, 0x7FFFF000])
+@pytest.mark.parametrize("width", [2, 3])
+def test_a_recording_from_a_pipe_is_read_to_its_end(tmp_path: Path, size: int, width: int) -> None:
+    """Recorders that cannot go back leave a length that no file has."""
+    samples, path = np.random.default_rng(0).uniform(-1, 1, (10_000, 2)), tmp_path / "pipe.wav"
+    write_wave(path, samples, width)
+    expected, content = read(path, 16_000), bytearray(path.read_bytes())
+    place = content.index(b"data") + 4
+    content[place : place + 4] = size.to_bytes(4, "little")
+    content[4:8] = min(size + 36, 0xFFFFFFFF).to_bytes(4, "little")
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read(path, 16_000), expected)
+    path.write_bytes(content[: place + 4])
+    with pytest.raises(ValueError, match=r"pipe\.wav holds no samples"):
+        read(path, 16_000)
+
+
 def bad_file(folder: Path, kind: str) -> Path:
     """A file that cannot be heard."""
     path = folder / f"{kind} ü.wav"
@@ -128,10 +145,10 @@ BAD = ["empty", "no samples", "text", "nan", "infinite", "cut flac", "absent"]
 
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_files_are_named(tmp_path: Path, kind: str) -> None:
-    """Each bad file gives an error that a caller expects, with the file's name."""
+    """Each bad file gives an error that a caller expects, with the file's name; none stays open."""
     path = bad_file(tmp_path, kind)
     with pytest.raises((ValueError, OSError), match=path.name):
-        read(path, 16_000)
+        read(path, 16_000)  # a file left open would be a ResourceWarning, which fails the test
 
 
 def test_samples_are_brought_to_one_range() -> None:

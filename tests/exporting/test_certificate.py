@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import keras
@@ -13,8 +16,8 @@ import tensorflow as tf
 
 from rnnapp import FORMATS, export
 from rnnapp.device import TensorInfo
-from rnnapp.exporting import saved_model
-from rnnapp.exporting.certificate import certify, failures
+from rnnapp.exporting import runtimes, saved_model, tf_c_api
+from rnnapp.exporting.certificate import certify, failures, table
 from rnnapp.exporting.export import ExportError
 from rnnapp.exporting.formats import Format, Source
 from rnnapp.exporting.reference import Reference
@@ -92,21 +95,19 @@ def model() -> Model:
 
 
 @pytest.fixture
-def certified(
-    model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Callable[[Spoiler], dict]:
-    """The certificate of an artefact that is spoilt in some way."""
+def certified(model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict]:
+    """The certificate of an artefact that is spoilt in some way, in the format `test`."""
 
-    def make(spoil: Spoiler) -> dict:
+    def make(spoil: Spoiler, *formats: str) -> dict:
         runtimes = {
-            "here": Runtime("here", "numpy", lambda path: Artefact(model, spoil)),
-            "gone": Runtime("gone", "no_such_package", lambda path: None),
+            "here": Runtime("numpy", lambda path: nullcontext(Artefact(model, spoil))),
+            "gone": Runtime("no_such_package", lambda path: nullcontext()),  # type: ignore
         }
         form = Format("", "", BOUND, tuple(runtimes), lambda source, folder, names: None)
         for name, runtime in runtimes.items():
             monkeypatch.setitem(RUNTIMES, name, runtime)
         monkeypatch.setitem(FORMATS, "test", form)
-        return certify(tmp_path, ["test"], model.reference, lambda done, total: None)
+        return certify(tmp_path, [*formats] or ["test"], model.reference, lambda done, total: None)
 
     return make
 
@@ -121,13 +122,14 @@ def drifting(answers: np.ndarray, calls: int) -> np.ndarray:
     return answers + np.float32(1e-6) * calls
 
 
-def test_a_faithful_artefact_passes(certified: Callable[[Spoiler], dict]) -> None:
+def test_a_faithful_artefact_passes(certified: Callable[..., dict]) -> None:
     """Windows, padded batches and a stream are each replayed and compared in number."""
     result = certified(lambda answers, calls: answers)
     assert result["passed"]
     assert [check["signature"] for check in result["checks"]] == ["predict", "padded", "step"]
     assert all(
         check["comparisons"] > 5
+        and check["finite"]
         and check["max_difference"] < 1e-6
         and check["repeatable"]
         and check["median_us"] > 0
@@ -140,7 +142,7 @@ def test_a_faithful_artefact_passes(certified: Callable[[Spoiler], dict]) -> Non
     ("spoil", "message"),
     [
         (lambda answers, calls: answers + 2 * BOUND, r"differs by 2\.0\de-04, allowed are 1e-04"),
-        (lambda answers, calls: answers * np.nan, "differs by inf"),
+        (lambda answers, calls: answers * np.nan, "answers that are not finite numbers"),
         (lambda answers, calls: answers[:, ::-1], "differs by"),
         (late, r"step \(a long stream\): differs by"),
         (drifting, "gave another answer to the same input: it keeps state between calls"),
@@ -148,26 +150,25 @@ def test_a_faithful_artefact_passes(certified: Callable[[Spoiler], dict]) -> Non
     ids=["shifted", "nan", "swapped", "late", "drifting"],
 )
 def test_a_spoilt_artefact_fails(
-    certified: Callable[[Spoiler], dict], spoil: Spoiler, message: str
+    certified: Callable[..., dict], spoil: Spoiler, message: str
 ) -> None:
-    """Each with the reason, by format, runtime and signature."""
+    """Each with the reason, by format, runtime and signature; as JSON that all can read."""
     result = certified(spoil)
     assert not result["passed"]
-    with pytest.raises(ExportError, match=rf"test in here, signature [^\n]*{message}"):
-        raise ExportError(failures(result))
+    assert re.search(rf"test in here, signature .*{message}", "\n".join(failures(result)["test"]))
+    json.dumps(result, allow_nan=False)
+    assert "BAD" in {row[0] for row in table(result)}
 
 
-def test_a_difference_within_the_bound_passes(certified: Callable[[Spoiler], dict]) -> None:
+def test_a_difference_within_the_bound_passes(certified: Callable[..., dict]) -> None:
     """Quantized weights may differ, and by how much is written down."""
     result = certified(lambda answers, calls: answers + np.float32(0.5 * BOUND))
-    assert result["passed"] and not failures(result)
+    assert result["passed"] and failures(result) == {}
     for check in result["checks"]:
         assert check["max_difference"] == pytest.approx(0.5 * BOUND, rel=0.05)  # float32 around 1
 
 
-def test_a_change_of_accuracy_is_written_down(
-    certified: Callable[[Spoiler], dict], model: Model
-) -> None:
+def test_a_change_of_accuracy_is_written_down(certified: Callable[..., dict], model: Model) -> None:
     """The figure that users ask for first: over true examples, not over noise."""
 
     def zeroth(answers: np.ndarray, calls: int) -> np.ndarray:
@@ -180,19 +181,48 @@ def test_a_change_of_accuracy_is_written_down(
     assert all(check["accuracy_difference"] is None for check in others)
 
 
-def test_an_absent_runtime_is_named(certified: Callable[[Spoiler], dict]) -> None:
+def test_an_absent_runtime_is_named(certified: Callable[..., dict]) -> None:
     """What was not run must not look like what was."""
     result = certified(lambda answers, calls: answers)
     assert result["not_run"] == [{"format": "test", "runtime": "gone", "reason": "not installed"}]
     assert "gone" not in result["runtimes"]
     assert "gone" not in {check["runtime"] for check in result["checks"]}
+    assert table(result)[-1][:5] == ["not run", "test", "gone", "", "not installed"]
+
+
+def test_what_no_runtime_has_run_is_not_proved(
+    certified: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing disagrees where nothing was asked."""
+    form = dataclasses.replace(FORMATS["saved_model"], runtimes=("gone",))
+    monkeypatch.setitem(FORMATS, "unseen", form)
+    result = certified(lambda answers, calls: answers, "test", "unseen")
+    assert not result["passed"] and result["unproved"] == ["unseen"]
+    assert failures(result) == {"unseen": ["unseen: one of its runtimes must be installed: gone"]}
+    assert not certified(lambda answers, calls: answers, "unseen")["passed"]
+
+
+def test_a_runtime_whose_library_is_absent_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """TensorFlow for other systems keeps its C API elsewhere; an export there goes on without."""
+    assert RUNTIMES["tf_c_api"].absence is None
+    monkeypatch.setattr(tf_c_api, "_folder", lambda: tmp_path)
+    assert RUNTIMES["tf_c_api"].absence == "this TensorFlow has no libtensorflow_framework.so.2"
+
+
+def test_a_version_is_found_under_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tensorflow` may come from tensorflow-cpu, or from no wheel at all."""
+    monkeypatch.setattr(runtimes.metadata, "packages_distributions", lambda: {"tf": ["numpy"]})
+    assert runtimes.version_of("tf") == np.__version__
+    assert runtimes.version_of("rnnapp") == "unknown"
 
 
 def test_the_reference_hears_no_padding(model: Model) -> None:
     """What lies past a length is filled with other things than what is answered from."""
     reference = model.reference
     padded, stream, windows = reference.padded(), reference.stream(), reference.windows()
-    assert padded.lengths.min() == UNIT and padded.lengths.max() == TIMESTEPS
+    assert {0, UNIT // 2, UNIT, TIMESTEPS} <= set(padded.lengths.tolist())
     for row, length in zip(padded.sequences, padded.lengths, strict=True):
         assert (row[length:] == row[0]).all()  # as TensorFlow Serving pads
     assert stream.lengths.max() == stream.sequences.shape[1] == EXAMPLES * TIMESTEPS
@@ -241,6 +271,7 @@ def test_an_export_that_does_not_agree_is_not_written(
     planted = dataclasses.replace(FORMATS["saved_model"], write=write, runtimes=("saved_model",))
     monkeypatch.setitem(FORMATS, "saved_model", planted)
     run = untrained(tmp_path / "run")
-    with pytest.raises(ExportError, match=f"(?s)nothing was written:.*{message}"):
+    way_out = "look at the model first, by `rnnapp evaluate RUN`"
+    with pytest.raises(ExportError, match=f"(?s)nothing was written:.*{message}.*{way_out}"):
         export(run, tmp_path / "export", formats=["saved_model"])
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

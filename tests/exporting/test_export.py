@@ -52,8 +52,13 @@ def test_a_failure_spares_the_export_before(finished: Run, exported: Path, tmp_p
     assert contents(folder) == before
 
 
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
 def test_a_failure_of_the_last_rename_spares_the_export_before(
-    finished: Run, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: BaseException,
+    finished: Run,
+    exported: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Between the two renames, the old export has left its place."""
     folder = shutil.copytree(exported, tmp_path / "export")
@@ -61,12 +66,12 @@ def test_a_failure_of_the_last_rename_spares_the_export_before(
 
     def fail(self: Path, target: Path) -> Path:
         if target == folder and not list(self.iterdir()):  # the new export, which is empty here
-            raise OSError(5, "Input/output error")
+            raise error
         return rename(self, target)
 
     monkeypatch.setattr(exporting, "_write", lambda run, new, names: new.mkdir())
     monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(type(error)):
         export(finished, folder, overwrite=True)
     assert contents(folder) == before
 
@@ -102,6 +107,8 @@ def test_wrong_use_is_named(finished: Run, copied: Path, tmp_path: Path) -> None
     valid = ", ".join(FORMATS)
     with pytest.raises(ValueError, match=f"no format 'tflite'. Valid names: all, {valid}"):
         export(finished, tmp_path / "export", formats=["tflite"])
+    with pytest.raises(ValueError, match="`formats` must name at least one format"):
+        export(finished, tmp_path / "export", formats=[])
     with pytest.raises(ValueError, match="must be a run folder"):
         export(tmp_path, tmp_path / "export")
     with pytest.raises(ValueError, match="must be an export folder"):
@@ -110,6 +117,16 @@ def test_wrong_use_is_named(finished: Run, copied: Path, tmp_path: Path) -> None
     with pytest.raises(ValueError, match="rnnapp train speech_commands --out .*--resume"):
         export(copied, tmp_path / "export")
     assert not (tmp_path / "export").exists()
+
+
+def test_a_refusal_says_which_formats_are_good() -> None:
+    """One bad variant need not cost the others."""
+    said = exporting._refusal(["a", "b", "c"], {"b": ["b: differs", "b: keeps state"]})
+    assert said.splitlines()[1:] == [
+        "b: differs",
+        "b: keeps state",
+        "Leave out what fails: --formats a,c",
+    ]
 
 
 @pytest.fixture

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from rnnapp import Run
-from rnnapp.exporting import runtimes, tf_c_api
-from rnnapp.exporting.runtimes import RUNTIMES, Loaded
+from rnnapp.device.stepper import Runnable
+from rnnapp.exporting import tf_c_api
+from rnnapp.exporting.runtimes import RUNTIMES
+from rnnapp.exporting.tf_c_api import CApiError, CApiSession
 from rnnapp.layers.streaming import StepModel
 
 from ..conftest import RATE, SECONDS
@@ -19,9 +24,10 @@ SIZE = round(RATE * SECONDS)
 
 
 @pytest.fixture(scope="module", params=["saved_model", "tf_c_api"])
-def served(request: pytest.FixtureRequest, exported: Path) -> Loaded:
+def served(request: pytest.FixtureRequest, exported: Path) -> Iterator[Runnable]:
     """The exported SavedModel, in Python's TensorFlow and in C's."""
-    return RUNTIMES[request.param].load(exported / "serving" / "1")
+    with RUNTIMES[request.param].load(exported / "serving" / "1") as loaded:
+        yield loaded
 
 
 def waveforms(batch: int, size: int = SIZE) -> np.ndarray:
@@ -29,7 +35,7 @@ def waveforms(batch: int, size: int = SIZE) -> np.ndarray:
     return np.random.default_rng(0).uniform(-1, 1, (batch, size)).astype(np.float32)
 
 
-def test_inputs_and_outputs_are_named(served: Loaded, evaluated: Run) -> None:
+def test_inputs_and_outputs_are_named(served: Runnable, evaluated: Run) -> None:
     """Clients are written against these names."""
     states = StepModel(evaluated.load_model()).state_shapes
     answers = {"label", "logits", "probabilities"}
@@ -46,7 +52,7 @@ def test_inputs_and_outputs_are_named(served: Loaded, evaluated: Run) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_any_batch_of_any_length_is_answered(served: Loaded, evaluated: Run, batch: int) -> None:
+def test_any_batch_of_any_length_is_answered(served: Runnable, evaluated: Run, batch: int) -> None:
     """Each row by itself, and by the label's name."""
     labels = evaluated.load_pipeline().labels
     x = waveforms(batch, 2 * SIZE)
@@ -58,7 +64,7 @@ def test_any_batch_of_any_length_is_answered(served: Loaded, evaluated: Run, bat
     ]
 
 
-def test_padding_with_the_first_element_does_no_harm(served: Loaded) -> None:
+def test_padding_with_the_first_element_does_no_harm(served: Runnable) -> None:
     """TensorFlow Serving pads a batch so, and only `lengths` tells."""
     x, lengths = waveforms(3), np.array([SIZE, 1600, 800], np.int32)
     for row, length in zip(x, lengths, strict=True):
@@ -69,18 +75,66 @@ def test_padding_with_the_first_element_does_no_harm(served: Loaded) -> None:
         np.testing.assert_allclose(logits, alone, rtol=0, atol=1e-5)  # other kernels
 
 
-def test_a_bad_call_is_an_error_not_a_crash(exported: Path) -> None:
-    """The C API reports by a status that must be looked at."""
-    session = tf_c_api.CApiSession(exported / "serving" / "1")
-    with pytest.raises(RuntimeError, match="has no operation 'nowhere'"):
-        session.run({}, ["nowhere:0"])
-    loaded = RUNTIMES["tf_c_api"].load(exported / "serving" / "1")
-    with pytest.raises(RuntimeError, match="(?i)shape|dimension|rank"):
-        loaded.run("serving_default", waveform=np.zeros((1, 2, 3), np.float32))
-    session.close()
-    session.close()  # twice does no harm
-    with pytest.raises(RuntimeError, match="(?i)saved_?model"):
-        tf_c_api.CApiSession(exported / "device")
+@pytest.mark.parametrize("size", [0, 1])
+def test_less_than_a_step_is_answered(served: Runnable, size: int) -> None:
+    """By itself as among longer ones: a click of a few samples is no reason to fail."""
+    x, lengths = waveforms(2), np.array([size, SIZE], np.int32)
+    among = served.run("padded", waveform=x, lengths=lengths)["logits"][:1]
+    alone = served.run("padded", waveform=x[:1, :size], lengths=lengths[:1])["logits"]
+    np.testing.assert_allclose(alone, among, rtol=0, atol=1e-5)  # other kernels
+
+
+class Counting:
+    """The C API, with what is made and deleted counted by kind."""
+
+    def __init__(self, api: Any) -> None:
+        self.api, self.held = api, Counter[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(self.api, name)
+        kind = name.removeprefix("TF_New").removeprefix("TF_Delete").removeprefix("TF_Allocate")
+
+        def counted(*arguments: Any) -> Any:
+            result = function(*arguments)
+            if name == "TF_LoadSessionFromSavedModel":
+                self.held["Session"] += bool(result)
+            elif name == "TF_SessionRun":
+                self.held["Tensor"] += sum(map(bool, arguments[6]))
+            elif name.startswith(("TF_New", "TF_Allocate")):
+                self.held[kind] += 1
+            elif name.startswith("TF_Delete"):
+                self.held[kind] -= 1
+            return result
+
+        return counted
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counting:
+    """What sessions hold of TensorFlow's memory."""
+    api = Counting(tf_c_api._library())
+    monkeypatch.setattr(tf_c_api, "_library", lambda: api)
+    return api
+
+
+def test_a_bad_call_is_an_error_not_a_crash(exported: Path, counted: Counting) -> None:
+    """The C API reports by a status that must be looked at; and nothing frees but who made."""
+    with pytest.raises(CApiError, match="(?i)saved_?model"):
+        CApiSession(exported / "device")
+    assert not +counted.held
+    with RUNTIMES["tf_c_api"].load(exported / "serving" / "1") as loaded:
+        (tensor,) = (info.name for info in loaded._signatures["serving_default"].inputs.values())
+        with pytest.raises(CApiError, match="has no operation 'nowhere'"):
+            loaded._session.run({tensor: waveforms(1)}, ["nowhere:0"])
+        with pytest.raises(CApiError, match="(?i)shape|dimension|rank"):
+            loaded.run("serving_default", waveform=np.zeros((1, 2, 3), np.float32))
+        loaded.run("serving_default", waveform=waveforms(1))
+        assert set(+counted.held) == {"Status", "Graph", "Session"}
+    assert not +counted.held and not -counted.held
+    loaded.close()  # twice does no harm
+    assert not -counted.held
+    with pytest.raises(CApiError, match="must be open"):
+        loaded.run("serving_default", waveform=waveforms(1))
 
 
 def test_every_dtype_goes_through_the_c_api_unchanged(tmp_path: Path) -> None:
@@ -101,7 +155,8 @@ def test_every_dtype_goes_through_the_c_api_unchanged(tmp_path: Path) -> None:
     tf.saved_model.save(
         tf.Module(), str(tmp_path), signatures={"echo": echo.get_concrete_function(**specs)}
     )
-    outputs = runtimes.CApi(tmp_path).run("echo", **values)
+    with RUNTIMES["tf_c_api"].load(tmp_path) as loaded:
+        outputs = loaded.run("echo", **values)
     for name, value in values.items():
         np.testing.assert_array_equal(outputs[name], value)
         assert outputs[name].dtype == value.dtype

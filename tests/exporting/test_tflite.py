@@ -37,9 +37,10 @@ def converter(tmp_path: Path, script: str) -> str:
             r"model\.keras failed at variant 'dynamic' \(signal 11\)",
         ),
         (
-            "print('no memory left', file=sys.stderr); sys.exit(3)",
+            "sys.stderr.buffer.write(b'no memory \\xff left'); sys.exit(3)",
             60,
-            r"at variant 'float' \(code 3\)\. The converter's last words: no memory left",
+            r"at variant 'float' \(code 3\)\. Leave it out: name the other formats by --formats\. "
+            "The converter's last words: no memory \ufffd left",
         ),
         ("import time; time.sleep(60)", 0.5, r"model\.keras took more than 0\.5 s"),
     ],
@@ -58,6 +59,15 @@ def test_a_crash_of_the_converter_is_a_message(
             streams=True,
             timeout_seconds=timeout,
         )
+
+
+def test_the_converter_sees_no_accelerator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its kernels would go into the file, for which no TFLite runtime has any."""
+    script = "sys.exit(os.environ['CUDA_VISIBLE_DEVICES'] != '' or os.environ['KEPT'] != 'yes')"
+    monkeypatch.setattr(sys, "executable", converter(tmp_path, script))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("KEPT", "yes")
+    tflite.convert(tmp_path / "model.keras", tmp_path, ["float"], time=2400, streams=True)
 
 
 @pytest.fixture(scope="module")

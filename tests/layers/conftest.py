@@ -47,9 +47,7 @@ def feature_model(
         bidirectional=bidirectional,
         num_heads=2,
     )
-    return shuffled(
-        builders.many_to_one(spec, CLASSES, num_features=FEATURES, window_seconds=window)
-    )
+    return shuffled(builders.many_to_one(spec, CLASSES, num_features=FEATURES, window=window))
 
 
 def sequences(batch: int, timesteps: int, seed: int = 0) -> np.ndarray:

@@ -107,7 +107,7 @@ waveform_model = shuffled(
         ),
         3,
         sample_rate=8000,
-        window_seconds=0.05,
+        window=0.05,
     )
 )
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from rnnapp import builders
+from rnnapp import builders, specs
 from rnnapp.layers import CELLS
 from rnnapp.layers.pooling import KINDS
 from rnnapp.layers.streaming import NotCausalError, StepModel
@@ -21,9 +26,9 @@ assert WINDOW * CONVOLUTIONS[0].stride_time < TIMESTEPS  # what is heard leaves 
 LOGITS = {"rtol": 0, "atol": 1e-5}
 
 
-def streamed(model: keras.Model, x: np.ndarray, steps: int = 1) -> np.ndarray:
+def streamed(model: keras.Model, x: np.ndarray) -> np.ndarray:
     """The answer after every call, (calls, batch, classes)."""
-    stepper = StepModel(model, steps)
+    stepper = StepModel(model)
     states, answers = stepper.initial_states(len(x)), []
     (size, *_) = stepper.input_shape
     for start in range(0, x.shape[1] - size + 1, size):
@@ -52,13 +57,51 @@ def test_steps_equal_the_whole(
     np.testing.assert_allclose(streamed(model, x), whole(model, x, size), **LOGITS)
 
 
-@pytest.mark.parametrize("steps", [2, 3])
-def test_a_call_may_take_several_steps(steps: int) -> None:
-    """A server batches steps; the answer is that of the last."""
-    model, x = feature_model("gru", "attention", CONVOLUTIONS), sequences(STREAMS, 12)
-    np.testing.assert_allclose(
-        streamed(model, x, steps), streamed(model, x)[steps - 1 :: steps], **LOGITS
-    )
+class ThreeStates(keras.layers.Layer):
+    """A cell with three states of different sizes, and no argument `training`."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.units, self.output_size, self.state_size = units, units, [units, 1, units + 1]
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Makes the kernel."""
+        self.kernel = self.add_weight(shape=(input_shape[-1], self.units))
+
+    def call(self, x: tf.Tensor, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Mixes all three."""
+        h, count, past = states
+        h = tf.tanh(x @ self.kernel + 0.5 * h + 0.1 * count + past[:, 1:])
+        return h, [h, 0.5 * count + 1, tf.concat([0.9 * past[:, 1:], h[:, :1]], axis=1)]
+
+
+class ThreeStatesLayer(keras.layers.RNN):
+    """The recurrent layer of that cell."""
+
+    def __init__(self, units: int, recurrent_dropout: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(ThreeStates(units), **kwargs)
+
+
+def test_a_cell_that_joins_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One entry is all that a cell takes, however many states it has."""
+    monkeypatch.setitem(specs.CELLS, "three", f"{__name__}:ThreeStatesLayer")
+    monkeypatch.setitem(CELLS, "three", pkgutil.resolve_name(specs.CELLS["three"]))
+    model, x = feature_model("three", "mean", CONVOLUTIONS), sequences(STREAMS, TIMESTEPS)
+    np.testing.assert_allclose(streamed(model, x), whole(model, x, 2), **LOGITS)
+    shapes = StepModel(model).state_shapes
+    assert [shapes[f"three_2_state_{number}"] for number in range(3)] == [(4,), (1,), (5,)]
+
+
+@pytest.mark.parametrize(
+    "cells", [keras.layers.GRUCell, keras.layers.LSTMCell], ids=["gru", "lstm"]
+)
+def test_stacked_cells_stream(cells: type[keras.layers.Layer]) -> None:
+    """Keras nests the states of cells in one layer."""
+    source = keras.Input((None, FEATURES))
+    model = shuffled(keras.Model(source, keras.layers.RNN([cells(4), cells(3)])(source)))
+    x = sequences(STREAMS, TIMESTEPS)
+    expected = [model(x[:, :length]) for length in range(1, TIMESTEPS + 1)]
+    np.testing.assert_allclose(streamed(model, x), expected, **LOGITS)
 
 
 @pytest.mark.parametrize("kind", ["log_mel", "mfcc"])
@@ -81,7 +124,7 @@ def test_samples_equal_the_clip(kind: str) -> None:
         front=front,
         convolutions=(*CONVOLUTIONS, ConvSpec(2, 3, 0)),
     )
-    model = shuffled(builders.many_to_one(spec, CLASSES, sample_rate=8000, window_seconds=0.03))
+    model = shuffled(builders.many_to_one(spec, CLASSES, sample_rate=8000, window=0.03))
     x = np.random.default_rng(0).uniform(-1, 1, (STREAMS, 32 * 20)).astype(np.float32)
     assert StepModel(model).input_shape == (64,)  # two frames of 4 ms
     np.testing.assert_allclose(streamed(model, x), whole(model, x, 64), **LOGITS)
@@ -94,12 +137,46 @@ def test_streams_do_not_hear_each_other() -> None:
     np.testing.assert_allclose(streamed(model, x), alone, **LOGITS)
 
 
-def refused(*layers: keras.layers.Layer) -> keras.Model:
-    """A functional model of features with some layers in between."""
-    source = x = keras.Input((None, FEATURES))
+def made(*layers: Callable[[Any], Any], timesteps: int | None = None) -> keras.Model:
+    """A functional model of features, some layers after each other."""
+    source = x = keras.Input((timesteps, FEATURES))
     for layer in layers:
         x = layer(x)
     return keras.Model(source, x)
+
+
+# Each moves numbers from one timestep to another, whole or in part.
+MIXING: dict[str, Callable[[Any], Any]] = {
+    "Flip": lambda x: keras.ops.flip(x, axis=1),
+    "GetItem": lambda x: x[:, ::-1],
+    "ExpandDims": lambda x: keras.ops.expand_dims(x, 1),
+    "Multiply": lambda x: x * keras.ops.sum(x, axis=1, keepdims=True),
+    "Reshape": keras.layers.Reshape((-1, 2 * FEATURES)),
+    "BatchNormalization": keras.layers.BatchNormalization(axis=1),
+    "LayerNormalization": keras.layers.LayerNormalization(axis=[1, 2]),
+}
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_what_nobody_has_shown_to_be_causal_is_refused(name: str) -> None:
+    """A step that hears otherwise than the model was trained to is worse than none."""
+    with pytest.raises(NotCausalError, match=r"has no streaming step.*`state_shapes` and `step`"):
+        StepModel(made(MIXING[name], timesteps=4))
+
+
+def test_what_acts_on_each_timestep_alone_streams() -> None:
+    """By the last axis, however it is counted, and through an image and back."""
+    layers = (
+        keras.layers.BatchNormalization(axis=2),
+        keras.layers.Reshape((-1, 2, FEATURES // 2)),
+        keras.layers.LayerNormalization(),
+        keras.layers.Reshape((-1, FEATURES)),
+        keras.layers.SimpleRNN(4),
+        keras.layers.LayerNormalization(axis=1),
+    )
+    model, x = shuffled(made(*layers)), sequences(STREAMS, TIMESTEPS)
+    expected = [model(x[:, :length]) for length in range(1, TIMESTEPS + 1)]
+    np.testing.assert_allclose(streamed(model, x), expected, **LOGITS)
 
 
 @pytest.mark.parametrize(
@@ -114,11 +191,11 @@ def refused(*layers: keras.layers.Layer) -> keras.Model:
             "`window` must be a number of timesteps for `pooling` to stream.*Received: window=None",
         ),
         (
-            lambda: refused(keras.layers.GRU(4, go_backwards=True, name="gru")),
+            lambda: made(keras.layers.GRU(4, go_backwards=True, name="gru")),
             "`gru` has go_backwards=True",
         ),
         (
-            lambda: refused(keras.layers.GlobalMaxPooling1D(name="pool")),
+            lambda: made(keras.layers.GlobalMaxPooling1D(name="pool")),
             r"`pool` \(GlobalMaxPooling1D\) has no streaming step. Layers that have one: recurrent",
         ),
     ],
