@@ -52,12 +52,23 @@ def convert(
         "time": time,
         "streams": streams,
     }
-    command = [sys.executable, "-m", "rnnapp.exporting.tflite", json.dumps(job)]
     folder.mkdir(parents=True, exist_ok=True)
     paths = {variant: folder / f"{variant}.tflite" for variant in variants}
+    failure = _failure_of(job, timeout_seconds)
+    if failure:
+        left = [variant for variant, path in paths.items() if not path.exists()]
+        raise ConversionError(
+            f"TFLite conversion of {model} failed at variant {(left or ['?'])[0]!r}. "
+            f"Leave it out: name the other formats by --formats. The converter {failure}"
+        )
+    return paths
+
+
+def _failure_of(job: dict[str, Any], timeout_seconds: float) -> str | None:
+    """Runs the conversion; None, or how it failed."""
     try:
         done = subprocess.run(
-            command,
+            [sys.executable, "-m", "rnnapp.exporting.tflite", json.dumps(job)],
             capture_output=True,
             text=True,
             errors="replace",
@@ -65,19 +76,12 @@ def convert(
             # Keras would choose an accelerator's kernels, which no TFLite runtime has.
             env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
         )
-    except subprocess.TimeoutExpired as error:
-        raise ConversionError(
-            f"TFLite conversion of {model} took more than {timeout_seconds:g} s."
-        ) from error
-    if done.returncode:
-        left = [variant for variant, path in paths.items() if not path.exists()]
-        how = f"signal {-done.returncode}" if done.returncode < 0 else f"code {done.returncode}"
-        raise ConversionError(
-            f"TFLite conversion of {model} failed at variant {(left or ['?'])[0]!r} ({how}). "
-            "Leave it out: name the other formats by --formats. "
-            f"The converter's last words: {done.stderr.strip()[-1500:]}"
-        )
-    return paths
+    except subprocess.TimeoutExpired:
+        return f"took more than {timeout_seconds:g} s."
+    if not done.returncode:
+        return None
+    how = f"signal {-done.returncode}" if done.returncode < 0 else f"code {done.returncode}"
+    return f"ended with {how}. Its last words: {done.stderr.strip()[-1500:]}"
 
 
 def attach(path: Path, files: Mapping[str, str]) -> None:
