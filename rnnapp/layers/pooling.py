@@ -8,8 +8,7 @@ import keras
 import tensorflow as tf
 
 KINDS = ("mean", "max", "mean_max", "attention")
-# Low enough to vanish in a maximum or softmax, high enough to survive float16.
-_MASKED = -3e4
+_HIDDEN = 30.0  # exp(-30) is 1e-13; a lower score would take an integer's range for itself
 
 
 @keras.saving.register_keras_serializable("rnnapp")
@@ -71,7 +70,7 @@ class SequencePooling(keras.layers.Layer):
         assert keep is not None  # `state_shapes` has refused it
         frames = tf.concat([states["frames"], inputs], axis=1)[:, -keep:]
         heard = tf.concat([states["heard"], tf.ones_like(inputs[..., 0])], axis=1)[:, -keep:]
-        pooled = self._pool(frames, heard > 0.5, frames[:, -1])
+        pooled = self._pool(frames, tf.cast(heard, tf.bool), frames[:, -1])
         return pooled, {"frames": frames, "heard": heard}
 
     def state_shapes(self, input_shape: tuple[int | None, ...]) -> dict[str, tuple[int, ...]]:
@@ -93,20 +92,28 @@ class SequencePooling(keras.layers.Layer):
         weight = tf.cast(mask, x.dtype)[..., None]  # (batch, timesteps, 1)
         if self.kind == "attention":
             return self._attend(x, mask, last)
-        mean = tf.reduce_sum(x * weight, axis=1) / tf.maximum(tf.reduce_sum(weight, axis=1), 1.0)
+        # Means, not sums, which would leave the range of an integer with the scale of their terms.
+        share = tf.reduce_mean(weight, axis=1)
+        mean = tf.reduce_mean(x * weight, axis=1) / share
         if self.kind == "mean":
             return mean
-        highest = tf.reduce_max(tf.where(mask[..., None], x, _MASKED), axis=1)
+        # The last timestep is one of those that count. Any constant low enough to vanish would
+        # take the whole range of an integer for itself.
+        highest = tf.reduce_max(tf.where(mask[..., None], x, last[:, None]), axis=1)
         return highest if self.kind == "max" else tf.concat([mean, highest], axis=-1)
 
     def _attend(self, x: tf.Tensor, mask: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
         heads, size = self.num_heads, x.shape[-1] // self.num_heads
         split = (-1, tf.shape(x)[1], heads, size)
-        query = tf.reshape(self.query(last), (-1, 1, heads, size))
-        scores = tf.reduce_sum(query * tf.reshape(self.key(x), split), axis=-1)
-        scores = tf.where(mask[..., None], scores / size**0.5, _MASKED)  # (batch, timesteps, heads)
-        share = tf.nn.softmax(scores, axis=1)[..., None]
-        pooled = tf.reduce_sum(share * tf.reshape(x, split), axis=1)  # (batch, heads, size)
+        query = tf.reshape(self.query(last), (-1, heads, 1, size))
+        keys, values = (
+            tf.transpose(tf.reshape(y, split), [0, 2, 1, 3]) for y in (self.key(x), x)
+        )  # (batch, heads, timesteps, size)
+        # Products, not sums over time: a sum of integers keeps the scale of its terms.
+        scores = tf.matmul(query, keys, transpose_b=True) / size**0.5
+        lowest = tf.reduce_min(scores, axis=-1, keepdims=True)
+        scores = tf.where(mask[:, None, None], scores, lowest - _HIDDEN)
+        pooled = tf.matmul(tf.nn.softmax(scores), values)  # (batch, heads, 1, size)
         return tf.reshape(pooled, (-1, heads * size))
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:

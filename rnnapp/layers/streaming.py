@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
 from keras.src.ops.numpy import ExpandDims  # the one operation that the builders use bare
 
 States = dict[str, tf.Tensor]
+Part = Literal["whole", "front", "body"]
 
 # Layers that treat every timestep alike and alone.
 _TIMELESS = (
@@ -35,24 +36,36 @@ class StepModel(tf.Module):
 
     Args:
         model: A functional model.
+        part: All of it; its front, the signal processing before the first layer with weights; or
+            its body, which takes what the front gives. Quantization tells them apart: rounded to
+            eight bits, a front end is deaf.
 
     Raises:
         NotCausalError: If a layer needs the future, or the whole sequence; or if nobody can tell.
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, part: Part = "whole") -> None:
         super().__init__(name=f"{model.name}_step")
-        self.model = model
+        self.model, self.part = model, part
         # tf.Module tracks these; without them a converted file would hold no weights.
         self.weights = [weight.value for weight in model.weights]
+        cut = cut_of(model)
+        front = _ancestors(cut)
+        outside = {"whole": [], "front": set(model.operations) - set(front), "body": front}[part]
+        self._outside = {op.name for op in outside}
+        self._cut = cut.name
         self.state_shapes: dict[str, tuple[int, ...]] = {}
         for op in model.operations:
-            for key, shape in _state_shapes(op).items():
-                self.state_shapes[f"{op.name}_{key}"] = shape
+            if op.name not in self._outside:
+                for key, shape in _state_shapes(op).items():
+                    self.state_shapes[f"{op.name}_{key}"] = shape
         self.frames_per_step = math.prod(getattr(op, "stride_time", 1) for op in model.operations)
-        per_frame = math.prod(getattr(op, "frame_step", 1) for op in model.operations)
-        source = model.inputs[0]
-        self.input_name = source.name
+        if part == "body":
+            source, per_frame = cut.output, 1
+        else:
+            source = model.inputs[0]
+            per_frame = math.prod(getattr(op, "frame_step", 1) for op in model.operations)
+        self.input_name = model.inputs[0].name if part != "body" else "features"
         self.input_shape = (self.frames_per_step * per_frame, *source.shape[2:])
         self.input_dtype = tf.as_dtype(source.dtype)
 
@@ -68,14 +81,20 @@ class StepModel(tf.Module):
             states: As `initial_states` or the previous call returned them.
 
         Returns:
-            The model's output and the new states.
+            The part's output (the model's, or of a front its features) and the new states.
         """
         new_states: States = {}
+        features: list[tf.Tensor] = [inputs]
 
         def operation(op: keras.Operation) -> Any:
             def run(*args: Any, **_: Any) -> Any:
+                if op.name in self._outside:
+                    # What a body begins with; behind a front, where nobody looks, anything does.
+                    return [inputs] * len(keras.tree.flatten(op.output))
                 outputs, changed = _run(op, args, states)
                 new_states.update({f"{op.name}_{key}": v for key, v in changed.items()})
+                if op.name == self._cut:
+                    features[0] = outputs
                 return outputs
 
             return run
@@ -83,7 +102,34 @@ class StepModel(tf.Module):
         # Only the first input streams; the others are lengths, which a stream does not have.
         rest = [tf.zeros(tf.shape(inputs)[:1], x.dtype) for x in self.model.inputs[1:]]
         outputs = self.model._run_through_graph([inputs, *rest], operation)
-        return outputs, new_states
+        return (features[0] if self.part == "front" else outputs), new_states
+
+
+def cut_of(model: keras.Model) -> keras.layers.Layer:
+    """The layer after which the front ends and the body begins; an input where there is no front.
+
+    Args:
+        model: A functional model.
+    """
+    first = next(op for op in model.operations if getattr(op, "weights", []))
+    while True:
+        before = keras.tree.flatten(first.input)[0]
+        first = before._keras_history.operation
+        if isinstance(first, keras.layers.Layer):
+            return first
+
+
+def _ancestors(op: keras.Operation) -> list[keras.Operation]:
+    """An operation, and all that it is computed from."""
+    found: dict[int, keras.Operation] = {}
+    waiting = [op]
+    while waiting:
+        op = waiting.pop()
+        if id(op) not in found:
+            found[id(op)] = op
+            if not isinstance(op, keras.layers.InputLayer):
+                waiting += [x._keras_history.operation for x in keras.tree.flatten(op.input)]
+    return list(found.values())
 
 
 def streams(model: keras.Model) -> bool:
@@ -144,17 +190,33 @@ def _run(op: keras.Operation, args: tuple, states: States) -> tuple[Any, States]
     """One operation on a step's tensors; masks are dropped, for a stream has no padding."""
     if _is_mask(op):
         return None, {}
+    if isinstance(op, keras.layers.Masking):
+        return args[0], {}
     own = {key: states[f"{op.name}_{key}"] for key in _state_shapes(op)}
     if isinstance(op, keras.layers.RNN):
         return _step_rnn(op, args[0], own)
     if hasattr(op, "step"):
         return op.step(args[0], own)
+    if isinstance(op, keras.layers.LayerNormalization):
+        return _normalized(op, args[0]), {}
     return _infer(op, args[0]), {}
 
 
 def _infer(op: keras.Operation, *args: Any) -> Any:
     trains = getattr(op, "_call_has_training_arg", False)
     return op(*args, training=False) if trains else op(*args)
+
+
+def _normalized(layer: keras.layers.LayerNormalization, x: tf.Tensor) -> tf.Tensor:
+    """Layer normalisation over the last axis, without Keras' squared difference.
+
+    No runtime has a kernel for that in integers of sixteen bits.
+    """
+    centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
+    variance = tf.reduce_mean(centred * centred, axis=-1, keepdims=True)
+    x = centred * tf.math.rsqrt(variance + layer.epsilon)
+    x = x if layer.gamma is None else x * layer.gamma
+    return x if layer.beta is None else x + layer.beta
 
 
 def _step_rnn(
