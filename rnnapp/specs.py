@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from rnnapp import overrides
@@ -206,6 +207,8 @@ class TrainSpec:
         jit_compile: Compile the step with XLA: faster for small recurrent layers on a CPU, slower
             for convolutions.
         steps_per_execution: Steps that run between two returns to Python.
+        start: A run folder whose model training goes on from, with other data say; None begins
+            with drawn weights.
     """
 
     epochs: int = 20
@@ -219,6 +222,7 @@ class TrainSpec:
     seed: int = 0
     jit_compile: bool = False
     steps_per_execution: int = 1
+    start: str | None = None
 
     def __post_init__(self) -> None:
         """Checks the fields against each other."""
@@ -226,6 +230,8 @@ class TrainSpec:
         _positive(self, "epochs", "batch_size", "learning_rate", "steps_per_execution")
         _not_negative(self, "weight_decay", "clip_norm", "patience", "seed")
         _fraction(self, "warmup_fraction", "label_smoothing")
+        if self.start is not None and Path(self.start).exists():
+            object.__setattr__(self, "start", str(Path(self.start).resolve()))  # from anywhere
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainingError", "compiled", "optimizer", "train", "train_with_pipeline"]
 
-REPLAYED = 64  # validation sequences that go along with a run
+REPLAYED = 128  # validation sequences that go along with a run
 
 
 def train(
@@ -169,11 +169,16 @@ def compiled(run: Run, pipeline: Any) -> keras.Model:
         pipeline: Its pipeline, with data.
 
     Returns:
-        A compiled model with new weights.
+        A compiled model with new weights, or with those of the run that it starts from.
+
+    Raises:
+        ValueError: If that run's model has another form, or knows other labels.
     """
     spec: RunSpec = run.spec
     keras.utils.set_random_seed(spec.train.seed)
     model = run.task.build(spec.model, pipeline)
+    if spec.train.start is not None:
+        _start_from(Run.open(spec.train.start), model, pipeline)
     steps = pipeline.num_batches("train", spec.train.batch_size)
     model.compile(
         optimizer=optimizer(spec.train, steps * spec.train.epochs),
@@ -183,6 +188,21 @@ def compiled(run: Run, pipeline: Any) -> keras.Model:
         steps_per_execution=spec.train.steps_per_execution,
     )
     return model
+
+
+def _start_from(begun: Run, model: keras.Model, pipeline: Any) -> None:
+    """Gives a model the weights of another run's, which must have the same form and labels."""
+    labels, known = (getattr(p, "labels", None) for p in (pipeline, begun.load_pipeline()))
+    require(labels == known, "start", f"a run with the labels {labels}", known)
+    other = begun.load_model()
+    shapes, theirs = ([w.shape for w in m.weights] for m in (model, other))
+    if shapes != theirs:
+        raise ValueError(
+            f"`start` must be a run of a model of the same form: give this one the settings that "
+            f"{begun.folder / 'spec.json'} has under `model`. Received: weights of shapes {theirs} "
+            f"for {shapes}"
+        )
+    model.set_weights(other.get_weights())
 
 
 def optimizer(spec: TrainSpec, total_steps: int) -> keras.optimizers.Optimizer:

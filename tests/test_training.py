@@ -241,3 +241,29 @@ def test_weight_decay_spares_biases() -> None:
     optimizer.build(model.trainable_variables)
     decayed = {v.name: optimizer._use_weight_decay(v) for v in model.trainable_variables}
     assert decayed == {"kernel": True, "bias": False}
+
+
+def test_a_training_starts_where_another_ended(finished: Run, tones: Path, tmp_path: Path) -> None:
+    """Learnt from many voices, taught a few more: by tiny steps, the weights stay in sight."""
+    start = f"start={finished.folder}"
+    tiny = ("epochs=1", "learning_rate=1e-9")
+    run = train("speech_commands", tones, tmp_path / "more", settings=[*TINY, *tiny, start])
+    weights = zip(run.load_model().weights, finished.load_model().weights, strict=True)
+    for mine, theirs in weights:
+        if mine.trainable:
+            np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=0, atol=1e-6)
+
+
+def test_another_form_or_other_labels_are_no_start(
+    finished: Run, tones: Path, tmp_path: Path
+) -> None:
+    """Weights in the wrong places would be worse than drawn ones, and nobody would know."""
+    start = f"start={finished.folder}"
+    with pytest.raises(ValueError, match="`start` must be a run of a model of the same form"):
+        train("speech_commands", tones, tmp_path / "form", settings=[*TINY, start, "units=3"])
+    with pytest.raises(ValueError, match="`start` must be a run with the labels"):
+        words = ['words=["high"]', start]
+        train("speech_commands", tones, tmp_path / "labels", settings=[*TINY, *words])
+    with pytest.raises(ValueError, match="must be a run folder"):
+        train("speech_commands", tones, tmp_path / "none", settings=[*TINY, "start=nowhere"])
+    assert not list(tmp_path.iterdir())
