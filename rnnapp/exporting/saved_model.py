@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from rnnapp.exporting import signatures
+from rnnapp.exporting.portable import portable
 from rnnapp.layers.streaming import StepModel
 
 LENGTHS = "lengths"
@@ -45,7 +46,8 @@ def save(
     for name, (function, specs) in functions.items():
         positional = list(specs)[: 2 if name == "padded" else 1]
         named = _labelled(signatures.renamed(function, positional), labels)
-        traced[name] = tf.function(named, autograph=False).get_concrete_function(**specs)
+        with portable():
+            traced[name] = tf.function(named, autograph=False).get_concrete_function(**specs)
     tf.saved_model.save(holder, str(folder), signatures=traced)
 
 
