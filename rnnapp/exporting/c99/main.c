@@ -1,0 +1,43 @@
+/* Hears standard input, and prints the most probable label of every step.
+ *
+ * It reads 16 bit PCM, little-endian, one channel, at RNNAPP_SAMPLE_RATE; or float features in the
+ * machine's own format, where the model has no audio front end.
+ */
+#include <stdio.h>
+
+#include "model.h"
+
+#ifdef RNNAPP_SAMPLE_RATE
+static int read_input(float *input)
+{
+    unsigned char bytes[2 * RNNAPP_INPUT_SIZE];
+    if (fread(bytes, sizeof bytes, 1, stdin) != 1)
+        return 0;
+    for (int i = 0; i < RNNAPP_INPUT_SIZE; i++) {
+        const int sample = bytes[2 * i] | bytes[2 * i + 1] << 8;
+        input[i] = (float)(sample < 32768 ? sample : sample - 65536) / 32768.0f;
+    }
+    return 1;
+}
+#else
+static int read_input(float *input)
+{
+    return fread(input, sizeof *input, RNNAPP_INPUT_SIZE, stdin) == RNNAPP_INPUT_SIZE;
+}
+#endif
+
+int main(void)
+{
+    static rnnapp_state state;
+    static float input[RNNAPP_INPUT_SIZE], probabilities[RNNAPP_NUM_LABELS];
+    rnnapp_reset(&state);
+    while (read_input(input)) {
+        int best = 0;
+        rnnapp_step(&state, input, probabilities);
+        for (int i = 1; i < RNNAPP_NUM_LABELS; i++)
+            if (probabilities[i] > probabilities[best])
+                best = i;
+        printf("%s %.4f\n", rnnapp_labels[best], (double)probabilities[best]);
+    }
+    return 0;
+}
