@@ -14,6 +14,9 @@ from rnnapp.exporting.export import export
 from rnnapp.tasks.speech_commands import TASK
 from rnnapp.training import train_with_pipeline
 
+# What most people deploy; `rnnapp export` makes the others.
+_FORMATS = ("saved_model", "tflite_float", "tflite_dynamic", "tflite_float16")
+
 
 def quickstart(
     out: str | os.PathLike = "quickstart", *, settings: Sequence[str] = ()
@@ -41,7 +44,7 @@ def quickstart(
         TASK.name, out / "voices", out / "run", settings=settings, resume=begun
     )
     figures = evaluate(run, pipeline=pipeline)
-    exported = export(run, out / "export", overwrite=True)
+    exported = export(run, out / "export", formats=_FORMATS, overwrite=True)
     certificate = json.loads((exported / "certificate.json").read_text(encoding="utf-8"))
     return {
         "run": str(run.folder),
@@ -68,7 +71,7 @@ All exports agree with the model: {len(checks)} checks, largest difference of a 
 
 Next:{listen if streams else ""}
   rnnapp predict {out / "export"} {out / "voices" / "yes"}/*.flac
-  rnnapp verify {out / "export"}
+  rnnapp export {out / "run"}   integers, C, MediaPipe, a web page, too
   rnnapp train speech_commands --data YOUR_RECORDINGS,{out / "voices"} --out runs/mine
 """
 

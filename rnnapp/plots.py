@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,5 +112,28 @@ def detection_curve(
     axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
     axes.legend()
+    figure.savefig(picture, dpi=120)
+    return picture
+
+
+def drift(places: Sequence[int], differences: Mapping[str, Sequence[float]], picture: Path) -> Path:
+    """Draws how far streams are from their model, as they go on.
+
+    Args:
+        places: Steps since the start.
+        differences: By name, the largest difference of a probability at each place.
+        picture: The PNG file to write.
+
+    Returns:
+        `picture`.
+    """
+    figure = _figure(7, 4)
+    axes = figure.subplots()
+    for name, values in differences.items():
+        # Equality is drawn at the bottom: a logarithm has no place for it.
+        axes.plot(places, np.maximum(values, 1e-9), marker=".", label=name)
+    axes.set(xlabel="steps", ylabel="difference of a probability", xscale="log", yscale="log")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(picture, dpi=120)
     return picture

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import rnnapp
-from rnnapp import FORMATS, Run, verify
+from rnnapp import Run, verify
 from rnnapp.keeper import Keeper
 from rnnapp.tasks import speech_commands
 
@@ -46,7 +46,7 @@ def test_quickstart_goes_all_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert run.spec.model.units == 8
     assert {"accuracy", "test_misses"} <= set(result["evaluation"])
     assert result["certificate"]["passed"]
-    assert {check["format"] for check in result["certificate"]["checks"]} == set(FORMATS)
+    assert {check["format"] for check in result["certificate"]["checks"]} == set(home._FORMATS)
     assert json.loads(json.dumps(result)) == result
     for part in ("voices", "run", "export"):
         assert str(out / part) in result["summary"]

@@ -1,97 +1,25 @@
-"""The `rnnapp` command."""
+"""The commands that make, judge and ask models."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
-import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from rnnapp import progress
-
-app = typer.Typer(
-    name="rnnapp",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    help="Train a recurrent model once; ship it to TF Serving and to devices, with proof that "
-    "they agree.\n\nBegin with `rnnapp quickstart`.",
+from rnnapp.cli.common import (
+    CHECK_FAILED,
+    AsJson,
+    BadInput,
+    Data,
+    Settings,
+    app,
+    escaped,
+    show,
+    words_of,
 )
-
-CHECK_FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
-
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change a setting, as in `--set units=128 --set epochs=40`; may be repeated. "
-        "`rnnapp list --settings TASK` shows all of them.",
-    ),
-]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DATA",
-        help="A folder `DATA/word/*.wav`, several with commas between, or "
-        "`tfds:NAME`; the task makes its own data where none is given.",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-BadInput = Annotated[
-    str | None,
-    typer.Option(metavar="skip|stop", help="Leave out files that cannot be read, or stop."),
-]
-
-
-def main() -> None:
-    """Runs the command; what a user can mend becomes a message, not a traceback."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    warnings.showwarning = _show_warning
-    try:
-        app()
-    except _failures() as error:
-        progress.console().print(f"[red]error:[/red] {_escaped(error)}")
-        sys.exit(CHECK_FAILED if isinstance(error, RuntimeError) else WRONG_USE)
-    except SystemExit as ended:
-        if ended.code == INTERRUPTED:  # what typer makes of Control-C
-            progress.console().print("Stopped. A training goes on with --resume.")
-        raise
-
-
-# Where the errors live whose message is for the user, and which are no mistakes of the user's.
-FAILURES = {
-    "rnnapp.exporting.export": "ExportError",
-    "rnnapp.exporting.tf_c_api": "CApiError",
-    "rnnapp.exporting.tflite": "ConversionError",
-    "rnnapp.keeper": "TrainingError",
-    "pipelines.voices.base": "SynthesisError",
-}
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    """Errors whose message is for the user; what was never imported was not raised either."""
-    homes = [(sys.modules[home], name) for home, name in FAILURES.items() if home in sys.modules]
-    return (ValueError, OSError, ImportError, *(getattr(home, name) for home, name in homes))
-
-
-def _escaped(error: BaseException | str) -> str:
-    from rich.markup import escape
-
-    return escape(str(error))
-
-
-def _show_warning(message: Any, category: type, *_: Any, **__: Any) -> None:
-    progress.console().print(f"[yellow]warning:[/yellow] {_escaped(message)}")
-
-
-def _print(value: Any, as_json: bool, text: str) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False) if as_json else text)
 
 
 @app.command("list")
@@ -162,14 +90,14 @@ def synthesize(
 
     with progress.bar("Synthesizing") as report:
         make(
-            _words(words),
+            words_of(words),
             out,
             clips_per_word=clips,
             language=language,
             seed=seed,
             engines=_shares(engines) if engines else None,
-            voices=_words(voices) if voices else None,
-            unknown_words=_words(unknown) if unknown else None,
+            voices=words_of(voices) if voices else None,
+            unknown_words=words_of(unknown) if unknown else None,
             progress=report,
         )
     print(f"{out}: train on it with\n  rnnapp train speech_commands --data {out}")
@@ -177,7 +105,7 @@ def synthesize(
 
 def _shares(text: str) -> tuple[str, ...] | dict[str, float]:
     """Names with commas between, or the share of each."""
-    names = _words(text)
+    names = words_of(text)
     if not any("=" in name for name in names):
         return names
     try:
@@ -187,10 +115,6 @@ def _shares(text: str) -> tuple[str, ...] | dict[str, float]:
             "`--engines` must be names, or a share for each as in `espeak=3,kokoro=1`. "
             f"Received: {text}"
         ) from None
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 @app.command()
@@ -242,7 +166,7 @@ def evaluate(
         if isinstance(value, int | float)
     ]
     lines += [f"see {picture}" for picture in figures["pictures"]]
-    _print(figures, as_json, "\n".join(lines))
+    show(figures, as_json, "\n".join(lines))
 
 
 @app.command()
@@ -260,82 +184,9 @@ def predict(
         print(json.dumps({"answers": answers}, indent=2, ensure_ascii=False))
     for each in answers:
         if "error" in each:
-            progress.console().print(f"[red]error:[/red] {_escaped(each['error'])}")
+            progress.console().print(f"[red]error:[/red] {escaped(each['error'])}")
         elif not as_json:
             label = each["label"]
             print(f"{each['input']}  {label}  {each['probabilities'][label]:.2f}")
     if any("error" in each for each in answers):
         raise typer.Exit(CHECK_FAILED)
-
-
-@app.command()
-def export(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    out: Annotated[Path | None, typer.Option(help="`exported/NAME` by default.")] = None,
-    formats: Annotated[
-        str, typer.Option(help="Names from `rnnapp list`, with commas between.")
-    ] = "all",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Exports a trained model, and proves that every file agrees with it."""
-    import rnnapp
-    from rnnapp.exporting.export import read_manifest
-
-    folder = rnnapp.export(run, out, formats=_words(formats), overwrite=overwrite)
-    certificate = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
-    result = {
-        "folder": str(folder),
-        "files": read_manifest(folder)["files"],
-        "certificate": certificate,
-    }
-    _print(
-        result,
-        as_json,
-        f"{_table(certificate)}\n{folder}: all of them agree with the model. "
-        f"Read {folder / 'MODEL_CARD.md'}",
-    )
-
-
-@app.command()
-def verify(
-    folder: Annotated[Path, typer.Argument(help="An export folder.")],
-    as_json: AsJson = False,
-) -> None:
-    """Replays an export's certificate in every runtime that is installed."""
-    import rnnapp
-
-    certificate = rnnapp.verify(folder)
-    changed = "".join(f"\nchanged since the export: {name}" for name in certificate["changed"])
-    _print(certificate, as_json, _table(certificate) + changed)
-    if not certificate["passed"]:
-        raise typer.Exit(CHECK_FAILED)
-
-
-def _table(certificate: dict[str, Any]) -> str:
-    from rnnapp.exporting.certificate import table
-
-    rows = table(certificate)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-
-
-@app.command()
-def listen(
-    model: Annotated[Path, typer.Argument(metavar="FILE.tflite", help="With signature `step`.")],
-    wav: Annotated[Path | None, typer.Option(help="A recording, any rate or channels.")] = None,
-    mic: Annotated[bool, typer.Option("--mic", help="The default microphone.")] = False,
-    threshold: Annotated[float | None, typer.Option(help="The model's own by default.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Listens to a recording or a microphone with an exported model, without TensorFlow."""
-    from rnnapp.device.__main__ import main as device_main
-
-    arguments = [
-        str(model),
-        *(["--wav", str(wav)] if wav else []),
-        *(["--mic"] if mic else []),
-        *(["--threshold", str(threshold)] if threshold is not None else []),
-        *(["--json"] if as_json else []),
-    ]
-    raise typer.Exit(device_main(arguments))

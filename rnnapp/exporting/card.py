@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rnnapp.exporting.certificate import table
+from rnnapp.exporting.formats import FORMATS
 
 
 def markdown(manifest: dict[str, Any], certificate: dict[str, Any]) -> str:
@@ -25,7 +26,8 @@ def markdown(manifest: dict[str, Any], certificate: dict[str, Any]) -> str:
                 "## Quality",
                 _quality(manifest["metrics"]),
                 "## Files",
-                _files(manifest["files"]),
+                _files(manifest),
+                *_refused(manifest["refused"]),
                 "## Agreement with the Keras model",
                 _checks(certificate),
             ]
@@ -63,16 +65,28 @@ def _quality(metrics: dict[str, Any]) -> str:
     return "\n".join(rows) if len(rows) > 2 else "Not evaluated yet: `rnnapp evaluate RUN`."
 
 
-def _files(files: dict[str, Any]) -> str:
-    rows = ["| file | size |", "|---|---|"]
-    rows += [f"| `{name}` | {entry['bytes'] / 1000:.1f} kB |" for name, entry in files.items()]
+def _files(manifest: dict[str, Any]) -> str:
+    rows = ["| format | where | size |", "|---|---|---|"]
+    for name in manifest["formats"]:
+        path = FORMATS[name].path
+        size = sum(
+            entry["bytes"]
+            for file, entry in manifest["files"].items()
+            if file == path or file.startswith(f"{path}/")
+        )
+        rows.append(f"| {FORMATS[name].summary} | `{path}` | {size / 1000:,.1f} kB |")
     return "\n".join(rows)
+
+
+def _refused(refused: dict[str, str]) -> list[str]:
+    rows = [f"- `{name}`: {reason}" for name, reason in refused.items()]
+    return ["## Left out", "\n".join(rows)] if rows else []
 
 
 def _checks(certificate: dict[str, Any]) -> str:
     rows = [
-        "| | format | runtime | signature | replayed | largest difference | median call |",
-        "|---|---|---|---|---|---|---|",
+        "| | format | runtime | signature | replayed | largest difference | right | median call |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     rows += [f"| {' | '.join(row)} |" for row in table(certificate)]
     return "\n".join(rows)

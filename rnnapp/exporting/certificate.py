@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rnnapp.device import Stepper
-from rnnapp.device.stepper import Runnable
 from rnnapp.exporting.formats import FORMATS
 from rnnapp.exporting.reference import Case, Reference
+from rnnapp.exporting.replays import Replayed, replays
 from rnnapp.exporting.runtimes import RUNTIMES
 from rnnapp.progress import Report
+
+MAX_QUALITY_LOSS = 0.01
 
 
 @dataclass(frozen=True)
@@ -30,10 +29,13 @@ class Check:
         comparisons: Answers that were compared.
         finite: Whether all answers are finite numbers.
         max_difference: Largest difference of a probability to Keras; None if some are not finite.
-        bound: What it may be.
-        accuracy_difference: Accuracy on the replayed validation examples, less that of Keras.
+        bound: What it may be; None if quality alone decides.
+        accuracy: Share of the replayed validation examples that it gets right; None without any.
+        quality_loss: By what share of Keras' accuracy it is worse; negative if it is better.
+        max_quality_loss: What that may be.
         repeatable: Whether the same input gave the same answer after another one.
         median_us: Median time of a call, in microseconds.
+        drift: Of a stream, the largest difference at each place compared, from its start on.
     """
 
     format: str
@@ -43,16 +45,20 @@ class Check:
     comparisons: int
     finite: bool
     max_difference: float | None
-    bound: float
-    accuracy_difference: float | None
+    bound: float | None
+    accuracy: float | None
+    quality_loss: float | None
+    max_quality_loss: float
     repeatable: bool
     median_us: float
+    drift: tuple[float, ...] | None
 
     @property
     def passed(self) -> bool:
-        """Whether the answers agree and no state leaked."""
-        agrees = self.max_difference is not None and self.max_difference <= self.bound
-        return agrees and self.repeatable
+        """Whether the answers agree, are as good, and no state leaked."""
+        agrees = self.bound is None or (self.max_difference or 0.0) <= self.bound
+        as_good = (self.quality_loss or 0.0) <= self.max_quality_loss
+        return self.finite and agrees and as_good and self.repeatable
 
     def to_dict(self) -> dict[str, Any]:
         """As `certificate.json` holds it."""
@@ -60,7 +66,12 @@ class Check:
 
 
 def certify(
-    folder: Path, formats: list[str], reference: Reference, report: Report
+    folder: Path,
+    formats: list[str],
+    reference: Reference,
+    report: Report,
+    *,
+    max_quality_loss: float = MAX_QUALITY_LOSS,
 ) -> dict[str, Any]:
     """Replays an export.
 
@@ -69,10 +80,12 @@ def certify(
         formats: Names in `FORMATS` that it holds.
         reference: The Keras model and the sequences.
         report: Told of progress.
+        max_quality_loss: By what share of Keras' accuracy an artefact may be worse.
 
     Returns:
         The certificate: `passed`, `checks`, `not_run`, `unproved` formats, which no runtime at
-        hand could run, and the `runtimes`' versions.
+        hand could run, the `places` of a stream that are compared, in steps, and the `runtimes`'
+        versions.
     """
     jobs = [(name, runtime) for name in formats for runtime in FORMATS[name].runtimes]
     checks: list[Check] = []
@@ -85,8 +98,7 @@ def certify(
             continue
         with RUNTIMES[runtime].load(folder / FORMATS[name].path) as loaded:
             checks += [
-                _check(name, runtime, loaded, signature, *cases[signature])
-                for signature in loaded.signatures
+                _check(name, runtime, replay, max_quality_loss) for replay in replays(loaded, cases)
             ]
     report(len(jobs), len(jobs))
     proved = {check.format for check in checks}
@@ -96,6 +108,7 @@ def certify(
         "checks": [check.to_dict() for check in checks],
         "not_run": not_run,
         "unproved": unproved,
+        "places": (cases["stream"].lengths // reference.unit).tolist(),
         "runtimes": {
             name: runtime.version for name, runtime in RUNTIMES.items() if not runtime.absence
         },
@@ -121,9 +134,14 @@ def failures(certificate: dict[str, Any]) -> dict[str, list[str]]:
 def _fault(check: dict[str, Any]) -> str:
     if not check["finite"]:
         return "answers that are not finite numbers"
-    if check["max_difference"] > check["bound"]:
+    if check["bound"] is not None and check["max_difference"] > check["bound"]:
         return f"differs by {check['max_difference']:.2e}, allowed are {check['bound']:.0e}"
-    return "gave another answer to the same input: it keeps state between calls"
+    if not check["repeatable"]:
+        return "gave another answer to the same input: it keeps state between calls"
+    return (
+        f"gets {check['accuracy']:.1%} right, {check['quality_loss']:.1%} less than the model, "
+        f"allowed are {check['max_quality_loss']:.1%} (--max-quality-loss)"
+    )
 
 
 def table(certificate: dict[str, Any]) -> list[list[str]]:
@@ -133,115 +151,70 @@ def table(certificate: dict[str, Any]) -> list[list[str]]:
         certificate: As `certify` returns it.
 
     Returns:
-        A row of seven cells for each check, and for each artefact that a runtime did not run:
-        verdict, format, runtime, signature, what was replayed, difference, time of a call.
+        A row of eight cells for each check, and for each artefact that a runtime did not run:
+        verdict, format, runtime, signature, what was replayed, difference, accuracy, time of a
+        call.
     """
     rows = []
     for check in certificate["checks"]:
         largest = f"{check['max_difference']:.1e}" if check["finite"] else "not finite"
+        bound = "" if check["bound"] is None else f" of {check['bound']:.0e}"
         rows.append(
             [
                 "ok" if check["passed"] else "BAD",
                 *(check[name] for name in ("format", "runtime", "signature", "case")),
-                f"{largest} of {check['bound']:.0e}",
+                largest + bound,
+                "" if check["accuracy"] is None else f"{check['accuracy']:.1%}",
                 f"{check['median_us']:.0f} µs",
             ]
         )
     for absent in certificate["not_run"]:
-        rows.append(["not run", absent["format"], absent["runtime"], "", absent["reason"], "", ""])
+        rows.append(
+            ["not run", absent["format"], absent["runtime"], "", absent["reason"], "", "", ""]
+        )
     return rows
 
 
-Replayer = Callable[[Runnable, str, Case], tuple[np.ndarray, bool, list[float]]]
-
-
-def _cases(reference: Reference) -> dict[str, tuple[Case, Replayer]]:
-    """What each signature is held against."""
-    windows = reference.windows()
+def _cases(reference: Reference) -> dict[str, Case]:
+    """What signatures are held against."""
     return {
-        "serving_default": (windows, _replay_windows),
-        "predict": (windows, _replay_windows),
-        "padded": (reference.padded(), _replay_padded),
-        "step": (reference.stream(), _replay_stream),
+        "windows": reference.windows(),
+        "padded": reference.padded(),
+        "stream": reference.stream(),
     }
 
 
-def _check(
-    name: str, runtime: str, loaded: Runnable, signature: str, case: Case, replayer: Replayer
-) -> Check:
-    answers, repeatable, seconds = replayer(loaded, signature, case)
-    accuracy = None
-    if case.targets is not None:
-        known = case.targets >= 0
-        truth = case.targets[known]
-        accuracy = float(
-            np.mean(answers[known].argmax(-1) == truth)
-            - np.mean(case.expected[known].argmax(-1) == truth)
-        )
-    difference = np.abs(answers - case.expected)
+def _check(name: str, runtime: str, replay: Replayed, max_quality_loss: float) -> Check:
+    case = replay.case
+    answers, repeatable, seconds = replay.replayer(replay.loaded, replay.signature, case)
+    accuracy, loss = _quality(answers, case)
+    difference = np.abs(answers - case.expected).max(axis=-1)
     finite = bool(np.isfinite(difference).all())
     return Check(
         name,
         runtime,
-        signature,
+        replay.signature,
         case.name,
         len(answers),
         finite,
         float(difference.max()) if finite else None,
         FORMATS[name].bound,
         accuracy,
+        loss,
+        max_quality_loss,
         repeatable,
         1e6 * float(np.median(seconds)),
+        tuple(map(float, difference)) if replay.is_stream and finite else None,
     )
 
 
-def _replay_windows(
-    loaded: Runnable, signature: str, case: Case
-) -> tuple[np.ndarray, bool, list[float]]:
-    """Each window alone; the first once more at the end, to see whether a state stayed behind."""
-    name = next(iter(loaded.inputs(signature)))
-    answers, seconds = [], []
-    for sequence in [*case.sequences, case.sequences[0]]:
-        begun = time.perf_counter()
-        answers.append(loaded.run(signature, **{name: sequence[None]})["probabilities"][0])
-        seconds.append(time.perf_counter() - begun)
-    return np.stack(answers[:-1]), bool(np.array_equal(answers[0], answers[-1])), seconds
-
-
-def _replay_padded(
-    loaded: Runnable, signature: str, case: Case
-) -> tuple[np.ndarray, bool, list[float]]:
-    """All lengths in one batch, twice, with another batch between."""
-    name = next(name for name in loaded.inputs(signature) if name != "lengths")
-
-    def run(order: slice) -> np.ndarray:
-        inputs = {name: case.sequences[order], "lengths": case.lengths[order]}
-        return loaded.run(signature, **inputs)["probabilities"]
-
-    begun = time.perf_counter()
-    answers = run(slice(None))
-    seconds = time.perf_counter() - begun
-    run(slice(None, None, -1))
-    return answers, bool(np.array_equal(answers, run(slice(None)))), [seconds]
-
-
-def _replay_stream(
-    loaded: Runnable, signature: str, case: Case
-) -> tuple[np.ndarray, bool, list[float]]:
-    """Step by step, twice from the start."""
-    runs = [_stream(loaded, signature, case) for _ in range(2)]
-    return runs[0][0], bool(np.array_equal(runs[0][0], runs[1][0])), runs[1][1]
-
-
-def _stream(loaded: Runnable, signature: str, case: Case) -> tuple[np.ndarray, list[float]]:
-    stepper = Stepper(loaded, signature)
-    ((name, info),) = stepper.inputs.items()
-    size, wanted = info.shape[1], set(case.lengths.tolist())
-    answers, seconds = [], []
-    for start in range(0, int(case.lengths.max()), size):
-        begun = time.perf_counter()
-        outputs = stepper(**{name: case.sequences[:, start : start + size]})
-        seconds.append(time.perf_counter() - begun)
-        if start + size in wanted:
-            answers.append(outputs["probabilities"][0])
-    return np.stack(answers), seconds
+def _quality(answers: np.ndarray, case: Case) -> tuple[float | None, float | None]:
+    """The accuracy, and what is lost of Keras'; None where there are no targets."""
+    if case.targets is None:
+        return None, None
+    known = case.targets >= 0
+    own, keras = (
+        float(np.mean(probabilities[known].argmax(-1) == case.targets[known]))
+        for probabilities in (answers, case.expected)
+    )
+    return own, (keras - own) / keras if keras else 0.0

@@ -1,8 +1,8 @@
-"""Rewriting TFLite flatbuffers: smaller ones that compute the same, and half-precision weights."""
+"""Rewriting TFLite flatbuffers: smaller ones, half-precision weights, two models made one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ def compact(content: bytes) -> bytes:
     Returns:
         The same model, smaller.
     """
-    model = _unpack(content)
+    model = unpack(content)
     kept, places = [model.buffers[0]], {}  # the first buffer stands for "computed, not stored"
 
     def place(index: int) -> int:
@@ -43,7 +43,7 @@ def compact(content: bytes) -> bytes:
     for metadata in model.metadata or []:
         metadata.buffer = place(metadata.buffer)
     model.buffers = kept
-    return _pack(model, len(content))
+    return pack(model, len(content))
 
 
 def halved(content: bytes) -> bytes:
@@ -60,7 +60,7 @@ def halved(content: bytes) -> bytes:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    model = _unpack(content)
+    model = unpack(content)
     codes, kinds = schema.BuiltinOperator, schema.TensorType
     model.operatorCodes.append(_operator_code(schema, codes.DEQUANTIZE, version=3))
     code = len(model.operatorCodes) - 1
@@ -85,7 +85,56 @@ def halved(content: bytes) -> bytes:
         subgraph.operators.insert(0, operator)
     for buffer in halves:
         model.buffers[buffer].data = None
-    return _pack(model, len(content))
+    return pack(model, len(content))
+
+
+def chained(front: bytes, body: bytes, between: str) -> bytes:
+    """Joins two models of one subgraph and one signature: the second hears what the first says.
+
+    Each is converted by itself, to a precision of its own, which no converter can do inside one
+    graph.
+
+    Args:
+        front: A TFLite flatbuffer with an output `between`.
+        body: Another, with a signature of the same name and an input `between`.
+        between: The name, which the joined signature does not have any more.
+
+    Returns:
+        One flatbuffer with the remaining inputs and outputs of both.
+    """
+    model, tail = unpack(front), unpack(body)
+    graph, more = model.subgraphs[0], tail.subgraphs[0]
+    signature, its = model.signatureDefs[0], tail.signatureDefs[0]
+    buffers, tensors, codes = len(model.buffers), len(graph.tensors), len(model.operatorCodes)
+    source = _take(signature.outputs, between)
+    target = _take(its.inputs, between)
+
+    def moved(indices: Iterable[int]) -> list[int]:
+        places = (source if i == target else i + tensors if i >= 0 else i for i in indices)
+        return list(places)
+
+    for tensor in more.tensors:
+        tensor.buffer = tensor.buffer + buffers - 1 if tensor.buffer else 0
+    for operator in more.operators:
+        operator.opcodeIndex += codes
+        operator.inputs, operator.outputs = moved(operator.inputs), moved(operator.outputs)
+    for entry in [*its.inputs, *its.outputs]:
+        entry.tensorIndex += tensors
+    model.buffers += tail.buffers[1:]
+    model.operatorCodes += tail.operatorCodes
+    graph.tensors += more.tensors
+    graph.operators += more.operators
+    graph.inputs = [*graph.inputs, *moved(i for i in more.inputs if i != target)]
+    graph.outputs = [*(i for i in graph.outputs if i != source), *moved(more.outputs)]
+    signature.inputs += its.inputs
+    signature.outputs += its.outputs
+    return pack(model, len(front) + len(body))
+
+
+def _take(entries: list[Any], name: str) -> int:
+    """Takes a tensor out of a signature, and says which it was."""
+    (place,) = (i for i, entry in enumerate(entries) if entry.name.decode() == name)
+    return int(entries.pop(place).tensorIndex)
 
 
 def _operator_code(schema: Any, builtin: int, version: int) -> Any:
@@ -100,13 +149,24 @@ def _tensors(model: Any) -> Iterator[tuple[Any, Any]]:
             yield subgraph, tensor
 
 
-def _unpack(content: bytes) -> Any:
+def unpack(content: bytes) -> Any:
+    """A TFLite flatbuffer as objects, which may be changed.
+
+    Args:
+        content: The file.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
     return schema.ModelT.InitFromPackedBuf(bytearray(content), 0)
 
 
-def _pack(model: Any, size: int) -> bytes:
+def pack(model: Any, size: int) -> bytes:
+    """The flatbuffer of what `unpack` gave.
+
+    Args:
+        model: The objects.
+        size: About as many bytes as it will have.
+    """
     import flatbuffers
 
     builder = flatbuffers.Builder(size)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,20 +22,44 @@ class Source:
     """What an export is made from.
 
     Args:
+        name: What the export is called.
         model: The trained model.
         model_path: Its file.
         labels: The names of the classes.
         time: Length of the window, in samples or timesteps.
+        replay_path: The sequences that prove the export.
         stepper: The model's step; None if it has none.
-        associated: Files that travel inside each TFLite file, by name.
+        no_step: Why it has none; "" if it has one.
+        settings: What a device must know: `sample_rate`, `detector` and the like.
     """
 
+    name: str
     model: keras.Model
     model_path: Path
     labels: list[str]
     time: int
+    replay_path: Path
     stepper: StepModel | None
-    associated: dict[str, str]
+    no_step: str
+    settings: dict[str, Any]
+
+    @property
+    def hears(self) -> bool:
+        """Whether the model is one of waveforms."""
+        return self.model.inputs[0].name == "waveform"
+
+
+def _takes_all(source: Source) -> str:
+    return ""
+
+
+def _streams(source: Source) -> str:
+    return source.no_step
+
+
+def _hears(source: Source) -> str:
+    received = source.model.inputs[0].name
+    return "" if source.hears else f"it is for waveforms. Received: a model of `{received}`"
 
 
 @dataclass(frozen=True)
@@ -43,16 +69,19 @@ class Format:
     Args:
         summary: One line for people.
         path: Where it stands in the export folder.
-        bound: Largest difference to the Keras model's probabilities that is let through.
+        bound: Largest difference to the Keras model's probabilities that is let through; None for
+            integers, which are judged by the task's quality alone.
         runtimes: Names in `RUNTIMES` that run it.
         write: Writes formats of one kind, by name, into the export folder.
+        refusal: Why a model has no such form; "" if it has one.
     """
 
     summary: str
     path: str
-    bound: float
+    bound: float | None
     runtimes: tuple[str, ...]
     write: Callable[[Source, Path, list[str]], None]
+    refusal: Callable[[Source], str] = _takes_all
 
 
 def _write_saved_model(source: Source, folder: Path, names: list[str]) -> None:
@@ -63,20 +92,60 @@ def _write_saved_model(source: Source, folder: Path, names: list[str]) -> None:
 
 
 def _write_tflite(source: Source, folder: Path, names: list[str]) -> None:
-    variants = {name.removeprefix("tflite_"): name for name in names}
-    streams = source.stepper is not None
+    _convert(source, folder / "device", [Path(FORMATS[name].path).stem for name in names])
+
+
+def _convert(source: Source, folder: Path, variants: list[str]) -> None:
     paths = tflite.convert(
-        source.model_path, folder / "device", list(variants), time=source.time, streams=streams
+        source.model_path,
+        folder,
+        variants,
+        time=source.time,
+        streams=source.stepper is not None,
+        replay=source.replay_path,
     )
-    for variant, path in paths.items():
-        tflite.attach(path, source.associated)
-        path.replace(folder / FORMATS[variants[variant]].path)
+    for path in paths.values():
+        form = next(form for form in FORMATS.values() if Path(form.path).name == path.name)
+        # The doctor does not hold a file to runtimes that it is not for.
+        settings = {**source.settings, "runtimes": form.runtimes}
+        files = {
+            "labels.txt": "\n".join(source.labels) + "\n",
+            "rnnapp.json": json.dumps(settings, indent=2) + "\n",
+        }
+        tflite.describe(path, source.name, source.settings.get("sample_rate"), files)
+
+
+def _write_web(source: Source, folder: Path, names: list[str]) -> None:
+    from rnnapp.exporting import browser
+
+    with tempfile.TemporaryDirectory() as scratch:
+        model = folder / FORMATS["tflite_float"].path
+        if not model.exists():
+            _convert(source, Path(scratch), ["float"])
+            model = Path(scratch) / "float.tflite"
+        for name in names:
+            browser.write(
+                model,
+                folder / FORMATS[name].path,
+                title=source.name,
+                labels=source.labels,
+                settings=source.settings,
+            )
+
+
+def _write_c99(source: Source, folder: Path, names: list[str]) -> None:
+    from rnnapp.exporting import c99
+
+    for name in names:
+        variant = name.removeprefix("c99_")
+        c99.write(source.model, source.labels, folder / FORMATS[name].path, variant)
 
 
 _TF: Any = ("saved_model", "tf_c_api")
-_LITERT: Any = ("ai_edge_litert",)
+_LITERT: Any = ("ai_edge_litert", "compiled_model", "tflite_runtime")
 
-# The bounds are those of float32 summed in another order, of 11-bit weights, and of 8-bit weights.
+# Bounds are those of float32 summed in another order, of 11-bit and of 8-bit weights. Those that
+# need another's file stand after it.
 FORMATS: dict[str, Format] = {
     "saved_model": Format(
         "SavedModel for TensorFlow Serving", "serving/1", 1e-5, _TF, _write_saved_model
@@ -87,5 +156,36 @@ FORMATS: dict[str, Format] = {
     ),
     "tflite_float16": Format(
         "TFLite, float16 weights", "device/float16.tflite", 1e-3, _LITERT, _write_tflite
+    ),
+    "step_int8": Format(
+        "TFLite step, int8", "device/step_int8.tflite", None, _LITERT, _write_tflite, _streams
+    ),
+    "step_int16x8": Format(
+        "TFLite step, int8 weights, int16 activations",
+        "device/step_int16x8.tflite",
+        1e-2,
+        _LITERT,
+        _write_tflite,
+        _streams,
+    ),
+    "mediapipe": Format(
+        "TFLite for MediaPipe and the Task Library",
+        "device/mediapipe.tflite",
+        1e-5,
+        ("ai_edge_litert", "mediapipe"),
+        _write_tflite,
+        _hears,
+    ),
+    "c99_float": Format(
+        "C99 step, float32", "device/c99/float", 1e-5, ("c99",), _write_c99, _streams
+    ),
+    "c99_int8": Format("C99 step, int8", "device/c99/int8", 2e-2, ("c99",), _write_c99, _streams),
+    "web": Format(
+        "Browser page, by LiteRT.js",
+        "web",
+        1e-5,
+        ("ai_edge_litert", "chromium"),
+        _write_web,
+        _hears,
     ),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -70,10 +69,10 @@ class Reference:
     def windows(self) -> Case:
         """Whole windows without padding: silence after a short sequence counts as heard."""
         replay = self.replay
-        extremes = np.stack([np.zeros_like(replay.sequences[0]), *_noise(replay.sequences[0])])
-        sequences = np.concatenate([replay.sequences, extremes])
+        sequences = with_extremes(replay.sequences)
         lengths = np.full(len(sequences), replay.time, np.int32)
-        targets = np.concatenate([replay.targets, np.full(len(extremes), -1, np.int32)])
+        targets = np.full(len(sequences), -1, np.int32)
+        targets[: len(replay.targets)] = replay.targets
         return Case(
             "whole windows, silence and noise",
             sequences,
@@ -105,11 +104,15 @@ class Reference:
         return Case("a long stream", joined[:, : total * self.unit], lengths, expected)
 
 
-def _noise(like: np.ndarray) -> Iterator[np.ndarray]:
-    """Quiet and full-scale noise of a sequence's shape."""
-    generator = np.random.default_rng(0)
-    for level in (1e-3, 1.0):
-        yield generator.uniform(-level, level, like.shape).astype(np.float32)
+def with_extremes(sequences: np.ndarray) -> np.ndarray:
+    """Sequences, and what no data set has but every device hears: silence, quiet and loud noise.
+
+    Args:
+        sequences: Float32 (examples, time, ...).
+    """
+    generator, like = np.random.default_rng(0), sequences[:1]
+    noise = [generator.uniform(-level, level, like.shape) for level in (1e-3, 1.0)]
+    return np.concatenate([sequences, np.zeros_like(like), *noise]).astype(np.float32)
 
 
 def _filled(sequences: np.ndarray, lengths: np.ndarray, value: np.ndarray | float) -> np.ndarray:

@@ -15,7 +15,12 @@ import numpy as np
 from rnnapp import device
 from rnnapp.device import TensorInfo
 from rnnapp.device.stepper import Runnable
-from rnnapp.exporting import tf_c_api
+from rnnapp.exporting import c99, chromium, compiled, environments, tf_c_api
+from rnnapp.exporting.environments import MEDIAPIPE, TFLITE_RUNTIME, Environment
+
+
+def _nothing() -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -23,32 +28,39 @@ class Runtime:
     """Something that runs exported files.
 
     Args:
-        package: The Python package it needs.
         load: Loads an artefact, to be used in a `with` statement.
+        package: The Python package that it is or needs; "" for what is no package here.
         missing: What else it lacks on this machine, as a reason for people; None if nothing.
+        fixed: Its version, where no package here says it.
     """
 
-    package: str
     load: Callable[[Path], AbstractContextManager[Runnable]]
-    missing: Callable[[], str | None] = lambda: None
+    package: str = ""
+    missing: Callable[[], str | None] = _nothing
+    fixed: str = ""
 
     @property
     def absence(self) -> str | None:
         """Why it cannot run here; None if it can."""
-        if importlib.util.find_spec(self.package) is None:
+        if self.package and importlib.util.find_spec(self.package) is None:
             return "not installed"
         return self.missing()
 
     @property
     def version(self) -> str:
         """The installed version."""
-        return version_of(self.package)
+        return self.fixed or version_of(self.package)
 
 
 def version_of(package: str) -> str:
     """The version of a package, by whatever name it was installed (tensorflow-cpu, for one)."""
     names = metadata.packages_distributions().get(package)
     return metadata.version(names[0]) if names else "unknown"
+
+
+def _litert(path: Path) -> AbstractContextManager[Runnable]:
+    # Of a page's folder, its model: the same file in another runtime.
+    return nullcontext(device.load(path / "model.tflite" if path.is_dir() else path))
 
 
 class SavedModel:
@@ -134,8 +146,19 @@ def _proto_info(name: str, proto: Any) -> TensorInfo:
     return TensorInfo(name, shape, tf.as_dtype(proto.dtype).as_numpy_dtype)
 
 
+def _in(environment: Environment) -> Callable[[], str | None]:
+    return lambda: environment.absence
+
+
 RUNTIMES: dict[str, Runtime] = {
-    "saved_model": Runtime("tensorflow", lambda folder: nullcontext(SavedModel(folder))),
-    "tf_c_api": Runtime("tensorflow", lambda folder: closing(CApi(folder)), tf_c_api.missing),
-    "ai_edge_litert": Runtime("ai_edge_litert", lambda path: nullcontext(device.load(path))),
+    "saved_model": Runtime(lambda folder: nullcontext(SavedModel(folder)), "tensorflow"),
+    "tf_c_api": Runtime(lambda folder: closing(CApi(folder)), "tensorflow", tf_c_api.missing),
+    "ai_edge_litert": Runtime(_litert, "ai_edge_litert"),
+    "compiled_model": Runtime(compiled.load, "ai_edge_litert"),
+    "tflite_runtime": Runtime(
+        environments.tflite_runtime, missing=_in(TFLITE_RUNTIME), fixed="2.14.0"
+    ),
+    "mediapipe": Runtime(environments.mediapipe, missing=_in(MEDIAPIPE), fixed="1.2.2"),
+    "c99": Runtime(c99.load, missing=c99.missing, fixed="C99"),
+    "chromium": Runtime(chromium.load, "playwright", chromium.missing),
 }

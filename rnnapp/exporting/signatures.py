@@ -11,6 +11,7 @@ import tensorflow as tf
 from rnnapp.layers.streaming import StepModel
 
 Outputs = dict[str, tf.Tensor]
+FEATURES = "features"  # what a model's front hands to its body
 
 
 def answers(logits: tf.Tensor) -> Outputs:
@@ -68,6 +69,24 @@ def step(stepper: StepModel) -> Callable[..., Outputs]:
     def predict(sequence: tf.Tensor, **states: tf.Tensor) -> Outputs:
         logits, changed = stepper(sequence, states)
         return {**answers(logits), **{f"next_{name}": value for name, value in changed.items()}}
+
+    return predict
+
+
+def front_step(stepper: StepModel) -> Callable[..., Outputs]:
+    """The signature for the front of a stream.
+
+    Args:
+        stepper: The step of a model's front.
+
+    Returns:
+        A function of new input (batch, ...) and of states by name, which gives `features` and
+        each state `NAME` as `next_NAME`.
+    """
+
+    def predict(sequence: tf.Tensor, **states: tf.Tensor) -> Outputs:
+        features, changed = stepper(sequence, states)
+        return {FEATURES: features, **{f"next_{name}": value for name, value in changed.items()}}
 
     return predict
 

@@ -45,7 +45,7 @@ class StepModel(tf.Module):
     """
 
     def __init__(self, model: keras.Model, part: Part = "whole") -> None:
-        super().__init__(name=f"{model.name}_step")
+        super().__init__()
         self.model, self.part = model, part
         # tf.Module tracks these; without them a converted file would hold no weights.
         self.weights = [weight.value for weight in model.weights]

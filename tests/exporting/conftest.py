@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from pipelines.audio import AudioPipeline
 from rnnapp import TASKS, Run
-from rnnapp.exporting import tflite
+from rnnapp.exporting import conversion, tflite
 from rnnapp.replay import Replay
 
 from ..conftest import RATE, SECONDS
@@ -55,8 +56,17 @@ def untrained(folder: Path, *assignments: str) -> Run:
 def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
     """Converts in this process, which spares importing TensorFlow once more."""
 
-    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess:
-        tflite._work(json.loads(command[-1]))
-        return subprocess.CompletedProcess(command, 0)
+    def run(job: dict[str, Any], timeout_seconds: float) -> None:
+        conversion.work(json.loads(json.dumps(job)))
 
-    monkeypatch.setattr(tflite.subprocess, "run", run)
+    monkeypatch.setattr(tflite, "_failure_of", run)
+
+
+@pytest.fixture(scope="session")
+def mediapipe_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of a virtual environment with MediaPipe, and without TensorFlow."""
+    folder = tmp_path_factory.mktemp("mediapipe")
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    subprocess.run([str(python), "-m", "pip", "install", "-q", "mediapipe==1.2.2"], check=True)
+    return python

@@ -10,6 +10,7 @@ import pytest
 
 from rnnapp import FORMATS, Run, export, verify
 from rnnapp.exporting import export as exporting
+from rnnapp.exporting import folder as writing
 from rnnapp.exporting.formats import Source
 
 
@@ -69,7 +70,7 @@ def test_a_failure_of_the_last_rename_spares_the_export_before(
             raise error
         return rename(self, target)
 
-    monkeypatch.setattr(exporting, "_write", lambda run, new, names: new.mkdir())
+    monkeypatch.setattr(exporting, "write", lambda run, new, *rest: new.mkdir())
     monkeypatch.setattr(Path, "rename", fail)
     with pytest.raises(type(error)):
         export(finished, folder, overwrite=True)
@@ -81,12 +82,12 @@ def test_an_export_is_replaced_when_asked(
 ) -> None:
     """Not by accident; and nothing of the old one stays."""
 
-    def write(run: Run, new: Path, names: list[str]) -> None:
+    def write(run: Run, new: Path, *rest: object) -> None:
         new.mkdir()
         (new / "manifest.json").write_text("{}")
 
     folder = shutil.copytree(exported, tmp_path / "export")
-    monkeypatch.setattr(exporting, "_write", write)
+    monkeypatch.setattr(exporting, "write", write)
     with pytest.raises(ValueError, match="export must not exist yet. Replace it by --overwrite"):
         export(finished, folder)
     assert export(finished, folder, overwrite=True) == folder
@@ -121,7 +122,7 @@ def test_wrong_use_is_named(finished: Run, copied: Path, tmp_path: Path) -> None
 
 def test_a_refusal_says_which_formats_are_good() -> None:
     """One bad variant need not cost the others."""
-    said = exporting._refusal(["a", "b", "c"], {"b": ["b: differs", "b: keeps state"]})
+    said = writing._refusal(["a", "b", "c"], {"b": ["b: differs", "b: keeps state"]})
     assert said.splitlines()[1:] == [
         "b: differs",
         "b: keeps state",
@@ -140,6 +141,6 @@ def test_a_name_is_taken_from_the_run(
 ) -> None:
     """`rnnapp export runs/mine` writes `exported/mine`."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(exporting, "_write", lambda run, new, names: new.mkdir())
+    monkeypatch.setattr(exporting, "write", lambda run, new, *rest: new.mkdir())
     assert export(finished) == Path("exported") / finished.folder.name
     assert (tmp_path / "exported" / finished.folder.name).is_dir()

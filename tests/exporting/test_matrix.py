@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,26 +16,39 @@ from ai_edge_litert import schema_py_generated as schema
 from rnnapp import CELLS, FORMATS, Run, export, predict
 from rnnapp.device import load
 from rnnapp.exporting.export import read_manifest
-from rnnapp.exporting.tflite import VARIANTS
+from rnnapp.exporting.folder import _possible, _source
+from rnnapp.exporting.formats import Source
+from rnnapp.exporting.runtimes import RUNTIMES
 
 from .conftest import LABELS, untrained
 
-CONVOLUTIONS = {
-    "plain": "convolutions=[]",
-    "conv": 'convolutions=[{"filters": 2, "kernel_time": 3, "kernel_frequency": 3, '
-    '"stride_time": 2}]',
+CONVOLUTION = (
+    'convolutions=[{"filters": 2, "kernel_time": 3, "kernel_frequency": 3, "stride_time": 2}]'
+)
+# The forms of a recurrent model, each with other poolings and fronts than the next.
+FORMS = {
+    "one layer": ("num_layers=1", "pooling=mean_max"),
+    "stacked": ("num_layers=2", "layer_norm=true", "mean_seconds=0.1"),
+    "bidirectional": ("bidirectional=true", "num_layers=2"),
+    "crnn": (CONVOLUTION, "pooling=max", "kind=mfcc", "num_mfcc=6"),
+    "attention": ("pooling=attention", "mean_seconds=0.1"),
 }
-MODELS = list(itertools.product(CELLS, ("last", "mean_max", "attention"), CONVOLUTIONS))
-# With the shared export, every cell, every pool and both fronts in seconds; a cell that joins is
-# covered at once.
-SHARED = ("gru", "mean_max", "conv")
-POOLS = itertools.cycle([("last", "conv"), ("attention", "plain")])
-QUICK = [(cell, *next(POOLS)) for cell in CELLS if cell not in SHARED]
+MODELS = list(itertools.product(CELLS, FORMS))
+# With the shared export, every cell in seconds; one that joins is covered at once.
+_FORMS = itertools.cycle(["attention", "stacked"])
+QUICK = [(cell, next(_FORMS)) for cell in CELLS if cell != "gru"]
 
+HERE = {name for name, runtime in RUNTIMES.items() if not runtime.absence} - {"chromium"}
 SIGNATURES = {
-    "saved_model": {"serving_default", "padded"},
-    **{f"tflite_{variant}": {"predict"} for variant in VARIANTS},
+    "saved_model": ("serving_default", "padded", "step"),
+    "mediapipe": ("predict",),
+    **{
+        name: ("step",) if name.startswith(("step_", "c99_")) else ("predict", "step")
+        for name in FORMATS
+        if name not in ("saved_model", "mediapipe", "web")
+    },
 }
+STEPS_ALONE = {name for name, signatures in SIGNATURES.items() if signatures == ("step",)}
 
 
 def operators(path: Path) -> set[str]:
@@ -52,61 +66,66 @@ def replayed(folder: Path) -> set[tuple[str, str, str]]:
     return {(check["format"], check["runtime"], check["signature"]) for check in checks}
 
 
-def expected(*more: str) -> set[tuple[str, str, str]]:
-    """What must have been replayed: all signatures, and `more` ones, in all runtimes."""
+def expected(streams: bool = True) -> set[tuple[str, str, str]]:
+    """What must have been replayed: all signatures that a model has, in all runtimes at hand."""
     return {
         (name, runtime, signature)
-        for name, form in FORMATS.items()
-        for runtime in form.runtimes
-        for signature in SIGNATURES[name] | set(more)
+        for name, signatures in SIGNATURES.items()
+        for runtime in HERE & set(FORMATS[name].runtimes)
+        for signature in signatures
+        if streams or signature != "step"
     }
 
 
 @pytest.mark.parametrize(
-    ("cell", "pooling", "convolutions"),
+    ("cell", "form"),
     [pytest.param(*model, marks=[] if model in QUICK else [pytest.mark.slow]) for model in MODELS],
 )
 @pytest.mark.usefixtures("at_home")
-def test_every_model_agrees_everywhere(
-    cell: str, pooling: str, convolutions: str, tmp_path: Path
-) -> None:
-    """Builtin operators alone, whole clips and steps in one file, equal in every runtime."""
-    run = untrained(
-        tmp_path / "run", f"cell={cell}", f"pooling={pooling}", CONVOLUTIONS[convolutions]
-    )
-    check(export(run, tmp_path / "export"), LABELS)
+def test_every_model_agrees_everywhere(cell: str, form: str, tmp_path: Path) -> None:
+    """Masked and not, whole and by steps: every form of every cell passes, or is refused."""
+    run = untrained(tmp_path / "run", f"cell={cell}", *FORMS[form])
+    streams = form != "bidirectional"
+    names = [name for name in SIGNATURES if streams or name not in STEPS_ALONE]
+    folder = export(run, tmp_path / "export", formats=names, max_quality_loss=1.0)
+    check(folder, LABELS, streams)
 
 
 def test_a_trained_model_agrees_everywhere(exported: Path, evaluated: Run) -> None:
     """As the untrained ones do, converted in a process of its own, as everybody's are."""
-    model = evaluated.spec.model
-    front = "conv" if model.convolutions else "plain"
-    assert (model.cell, model.pooling, front) == SHARED
-    check(exported, evaluated.load_pipeline().labels)
+    check(exported, evaluated.load_pipeline().labels, streams=True)
 
 
-def check(folder: Path, labels: Sequence[str]) -> None:
-    """Everything that all streaming exports have in common."""
-    assert replayed(folder) == expected("step")
+def check(folder: Path, labels: Sequence[str], streams: bool) -> None:
+    """Everything that all exports have in common."""
+    assert replayed(folder) == expected(streams)
     for path in (folder / "device").glob("*.tflite"):
         assert "CUSTOM" not in operators(path)
         model = load(path)
-        assert set(model.signatures) == {"predict", "step"}
+        name = next(name for name, form in FORMATS.items() if form.path == f"device/{path.name}")
+        assert set(model.signatures) == {s for s in SIGNATURES[name] if streams or s != "step"}
         assert model.files["labels.txt"].decode().splitlines() == list(labels)
 
 
 @pytest.mark.usefixtures("at_home")
 def test_a_model_that_reads_backwards_has_no_step(tmp_path: Path) -> None:
-    """Its whole clips are exported all the same, and the manifest and the card say why."""
-    formats = ["saved_model", "tflite_float"]
-    folder = export(
-        untrained(tmp_path / "run", "bidirectional=true"), tmp_path / "export", formats=formats
-    )
-    assert replayed(folder) == {check for check in expected() if check[0] in formats}
+    """Asked for by name, a step is refused; of all formats it is left out; both say why."""
+    run = untrained(tmp_path / "run", "bidirectional=true")
     reason = "`bidirectional_1` reads the sequence backwards"
+    with pytest.raises(ValueError, match=f"no format 'step_int8': {reason}"):
+        export(run, tmp_path / "export", formats=["tflite_float", "step_int8"])
+    refused = _possible(["all"], _source_of(run, tmp_path / "scratch"))[1]
+    assert set(refused) == STEPS_ALONE
+    assert all(why.startswith(reason) for why in refused.values())
+    folder = export(run, tmp_path / "export", formats=["tflite_float"])
     assert read_manifest(folder)["streaming"].startswith(reason)
     assert f"It does not stream: {reason}" in (folder / "MODEL_CARD.md").read_text()
-    assert load(folder / "device" / "float.tflite").signatures == ["predict"]
     soundfile.write(tmp_path / "clip.wav", np.zeros(800), 8000)
     (answer,) = predict(folder, [tmp_path / "clip.wav"])
     assert set(answer["probabilities"]) == set(LABELS)
+
+
+def _source_of(run: Run, folder: Path) -> Source:
+    """What an export would be made from."""
+    shutil.copytree(run.folder, folder / "source")
+    return _source(run, run.load_model(), folder)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from rnnapp.device import Model, load
-from rnnapp.exporting import flatbuffer, tflite
-from rnnapp.exporting.tflite import VARIANTS, ConversionError
+from rnnapp.exporting import conversion, flatbuffer, tflite
+from rnnapp.exporting.tflite import ConversionError
 
 from .conftest import untrained
 
@@ -58,9 +58,10 @@ def test_a_crash_of_the_converter_is_a_message(
         tflite.convert(
             tmp_path / "model.keras",
             tmp_path / "device",
-            VARIANTS,
+            ["float", "dynamic"],
             time=2400,
             streams=True,
+            replay=tmp_path / "replay.npz",
             timeout_seconds=timeout,
         )
 
@@ -71,7 +72,10 @@ def test_the_converter_sees_no_accelerator(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(sys, "executable", converter(tmp_path, script))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("KEPT", "yes")
-    tflite.convert(tmp_path / "model.keras", tmp_path, ["float"], time=2400, streams=True)
+    replay = tmp_path / "replay.npz"
+    tflite.convert(
+        tmp_path / "model.keras", tmp_path, ["float"], time=2400, streams=True, replay=replay
+    )
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +89,11 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         "variants": ["float", "dynamic"],
         "time": 2400,
         "streams": True,
+        "replay": str(run.folder / "replay.npz"),
     }
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(flatbuffer, "compact", lambda content: content)
-        tflite._work(json.loads(json.dumps(job)))
+        conversion.work(json.loads(json.dumps(job)))
     return {path.stem: path.read_bytes() for path in folder.glob("*.tflite")}
 
 
@@ -152,7 +157,7 @@ def differing(
 
 def constants(content: bytes) -> list[bytes]:
     """Every constant of a model."""
-    model = flatbuffer._unpack(content)
+    model = flatbuffer.unpack(content)
     return [
         bytes(buffer.data)
         for buffer in model.buffers
@@ -160,14 +165,15 @@ def constants(content: bytes) -> list[bytes]:
     ]
 
 
-def test_attached_files_do_not_hide_the_model(raw: dict[str, bytes], tmp_path: Path) -> None:
+def test_descriptions_do_not_hide_the_model(raw: dict[str, bytes], tmp_path: Path) -> None:
     """Labels of any script travel in the file, and the same model makes the same bytes."""
     files = {"labels.txt": "ja\nnein\nпривет\n", "rnnapp.json": "{}"}
     for name in ("one", "two"):
         (tmp_path / name).write_bytes(raw["float"])
-        tflite.attach(tmp_path / name, files)
+        tflite.describe(tmp_path / name, "größer", 8000, files)
     content = (tmp_path / "one").read_bytes()
-    assert content.startswith(raw["float"])
+    for name, value in answers(raw["float"]).items():
+        np.testing.assert_array_equal(answers(content)[name], value, err_msg=name)
     assert content == (tmp_path / "two").read_bytes()
     attached = load(content).files
     assert {name: data.decode() for name, data in attached.items()} == files

@@ -1,0 +1,71 @@
+"""TFLite files in LiteRT's CompiledModel, the successor of the Interpreter."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnapp import device
+from rnnapp.device import TensorInfo
+from rnnapp.device.stepper import Runnable
+
+
+class _Compiled:
+    """A compiled file; what it says of its tensors comes from the Interpreter."""
+
+    def __init__(self, path: Path, compiled: Any) -> None:
+        self._compiled, self._described = compiled, device.load(path)
+        self.name, self.signatures = str(path), self._described.signatures
+
+    def inputs(self, signature: str) -> dict[str, TensorInfo]:
+        """Describes a signature's inputs."""
+        return self._described.inputs(signature)
+
+    def outputs(self, signature: str) -> dict[str, TensorInfo]:
+        """Describes a signature's outputs."""
+        return self._described.outputs(signature)
+
+    def run(self, signature: str, /, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Runs a signature."""
+        given, made = self._buffers(signature)
+        for name, buffer in given.items():
+            buffer.write(np.ascontiguousarray(inputs[name]))
+        self._compiled.run_by_name(signature, given, made)
+        return {
+            name: made[name].read(int(np.prod(info.shape)), info.dtype).reshape(info.shape)
+            for name, info in self.outputs(signature).items()
+        }
+
+    @functools.cache  # noqa: B019  as many entries as signatures
+    def _buffers(self, signature: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        given = {
+            name: self._compiled.create_input_buffer_by_name(signature, name)
+            for name in self.inputs(signature)
+        }
+        made = {
+            name: self._compiled.create_output_buffer_by_name(signature, name)
+            for name in self.outputs(signature)
+        }
+        return given, made
+
+    def close(self) -> None:
+        """Frees the buffers, before the model that they belong to."""
+        self._buffers.cache_clear()
+
+
+@contextlib.contextmanager
+def load(path: Path) -> Iterator[Runnable]:
+    """Loads a .tflite file, to be run on the CPU."""
+    from ai_edge_litert.compiled_model import CompiledModel
+
+    with CompiledModel.from_file(str(path)) as model:
+        compiled = _Compiled(path, model)
+        try:
+            yield compiled
+        finally:
+            compiled.close()

@@ -1,0 +1,137 @@
+"""Replaying sequences in a runtime: windows alone, padded batches, streams step by step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnapp.device import Stepper
+from rnnapp.device.stepper import Runnable
+from rnnapp.exporting.reference import Case
+
+Replayer = Callable[[Runnable, str, Case], tuple[np.ndarray, bool, list[float]]]
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A signature of a loaded artefact, a case, and how one is held against the other.
+
+    Args:
+        loaded: The artefact in a runtime.
+        signature: One of its functions.
+        case: What it is held against.
+        replayer: What runs one on the other: the answers, whether they were the same a second
+            time, and the seconds of each call.
+    """
+
+    loaded: Runnable
+    signature: str
+    case: Case
+    replayer: Replayer
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the answers are those of one stream, at one place after another."""
+        return self.replayer is _replay_stream
+
+
+def replays(loaded: Runnable, cases: dict[str, Case]) -> Iterator[Replayed]:
+    """What is replayed of an artefact: each signature, and of a step alone whole windows as well.
+
+    Args:
+        loaded: The artefact in a runtime.
+        cases: `windows`, `padded` and `stream`.
+    """
+    for signature in loaded.signatures:
+        case, replayer = _BY_SIGNATURE[signature]
+        yield Replayed(loaded, signature, cases[case], replayer)
+    if loaded.signatures == ["step"]:
+        yield Replayed(loaded, "step", cases["windows"], _replay_by_steps)
+
+
+def _replay_windows(
+    loaded: Runnable, signature: str, case: Case
+) -> tuple[np.ndarray, bool, list[float]]:
+    """Each window alone; the first once more at the end, to see whether a state stayed behind."""
+    name = next(iter(loaded.inputs(signature)))
+    answers, seconds = [], []
+    for sequence in [*case.sequences, case.sequences[0]]:
+        begun = time.perf_counter()
+        answers.append(loaded.run(signature, **{name: sequence[None]})["probabilities"][0])
+        seconds.append(time.perf_counter() - begun)
+    return np.stack(answers[:-1]), bool(np.array_equal(answers[0], answers[-1])), seconds
+
+
+def _replay_by_steps(
+    loaded: Runnable, signature: str, case: Case
+) -> tuple[np.ndarray, bool, list[float]]:
+    """Each window alone, step by step from zeros; the first once more at the end."""
+    stepper = Stepper(loaded, signature)
+    answers = []
+    seconds: list[float] = []
+    for sequence in [*case.sequences, case.sequences[0]]:
+        stepper.reset()
+        *_, last = _steps(stepper, sequence[None], seconds)
+        answers.append(last["probabilities"][0])
+    return np.stack(answers[:-1]), bool(np.array_equal(answers[0], answers[-1])), seconds
+
+
+def _replay_padded(
+    loaded: Runnable, signature: str, case: Case
+) -> tuple[np.ndarray, bool, list[float]]:
+    """All lengths in one batch, twice, with another batch between."""
+    name = next(name for name in loaded.inputs(signature) if name != "lengths")
+
+    def run(order: slice) -> np.ndarray:
+        inputs = {name: case.sequences[order], "lengths": case.lengths[order]}
+        return loaded.run(signature, **inputs)["probabilities"]
+
+    begun = time.perf_counter()
+    answers = run(slice(None))
+    seconds = time.perf_counter() - begun
+    run(slice(None, None, -1))
+    return answers, bool(np.array_equal(answers, run(slice(None)))), [seconds]
+
+
+def _replay_stream(
+    loaded: Runnable, signature: str, case: Case
+) -> tuple[np.ndarray, bool, list[float]]:
+    """Step by step, twice from the start."""
+    runs = [_stream(loaded, signature, case) for _ in range(2)]
+    return runs[0][0], bool(np.array_equal(runs[0][0], runs[1][0])), runs[1][1]
+
+
+def _stream(loaded: Runnable, signature: str, case: Case) -> tuple[np.ndarray, list[float]]:
+    stepper = Stepper(loaded, signature)
+    ((_, info),) = stepper.inputs.items()
+    wanted, answers = set(case.lengths.tolist()), []
+    seconds: list[float] = []
+    for number, outputs in enumerate(_steps(stepper, case.sequences, seconds), 1):
+        if number * info.shape[1] in wanted:
+            answers.append(outputs["probabilities"][0])
+    return np.stack(answers), seconds
+
+
+def _steps(
+    stepper: Stepper, sequence: np.ndarray, seconds: list[float]
+) -> Iterator[dict[str, np.ndarray]]:
+    """The answers to a sequence (1, time, ...), step by step; how long each took goes along."""
+    ((name, info),) = stepper.inputs.items()
+    size = info.shape[1]
+    for start in range(0, sequence.shape[1] - size + 1, size):
+        begun = time.perf_counter()
+        outputs = stepper(**{name: sequence[:, start : start + size]})
+        seconds.append(time.perf_counter() - begun)
+        yield outputs
+
+
+# By signature: the case that it is held against, and how.
+_BY_SIGNATURE: dict[str, tuple[str, Replayer]] = {
+    "serving_default": ("windows", _replay_windows),
+    "predict": ("windows", _replay_windows),
+    "padded": ("padded", _replay_padded),
+    "step": ("stream", _replay_stream),
+}

@@ -1,0 +1,106 @@
+"""Steps of integers: a front end of floats before them, and ranges learnt from real states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import pytest
+
+from rnnapp import Run
+from rnnapp.device import Stepper, load
+from rnnapp.exporting import flatbuffer, quantized, signatures
+from rnnapp.layers.streaming import StepModel
+from rnnapp.replay import Replay
+
+
+@pytest.fixture(scope="module")
+def replay(finished: Run) -> Replay:
+    """Validation sequences of tones."""
+    return Replay.load(finished.folder / "replay.npz")
+
+
+@pytest.fixture(scope="module")
+def model(finished: Run) -> keras.Model:
+    """A trained model."""
+    return finished.load_model()
+
+
+@pytest.fixture(scope="module", params=[8, 16])
+def content(request: pytest.FixtureRequest, model: keras.Model, replay: Replay) -> bytes:
+    """Its step, of each kind of integers."""
+    return quantized.step(model, replay.sequences, activation_bits=request.param)
+
+
+def stream(stepper: Stepper, sequence: np.ndarray) -> Iterator[np.ndarray]:
+    """The probabilities, step by step."""
+    ((name, info),) = stepper.inputs.items()
+    size = info.shape[1]
+    for start in range(0, len(sequence) - size + 1, size):
+        yield stepper(**{name: sequence[None, start : start + size]})["probabilities"][0]
+
+
+def test_inputs_and_states_are_those_of_the_float_step(content: bytes, model: keras.Model) -> None:
+    """A listener, an app or a server takes one for the other."""
+    loaded, stepper = load(content), StepModel(model)
+    assert loaded.signatures == ["step"]
+    states = {name: (1, *shape) for name, shape in stepper.state_shapes.items()}
+    inputs = {name: info.shape for name, info in loaded.inputs("step").items()}
+    assert inputs == {"samples": (1, *stepper.input_shape), **states}
+    outputs = {name: info.shape for name, info in loaded.outputs("step").items()}
+    assert {f"next_{name}": shape for name, shape in states.items()}.items() <= outputs.items()
+    assert {"logits", "probabilities"} <= set(outputs)
+
+
+def test_the_front_end_stays_exact(content: bytes, model: keras.Model, replay: Replay) -> None:
+    """Rounded to eight bits, a front end is deaf: its states are those of floats, to the bit."""
+    loaded, reference = load(content), load(quantized._float(StepModel(model, "front")))
+    mine, theirs = Stepper(loaded), Stepper(reference)
+    size = reference.inputs("step")["samples"].shape[1]
+    for start in range(0, 4 * size, size):
+        samples = replay.sequences[0][None, start : start + size]
+        mine(samples=samples), theirs(samples=samples)
+        for name, value in theirs.states.items():
+            np.testing.assert_array_equal(mine.states[name], value, err_msg=name)
+
+
+def test_weights_are_integers(content: bytes) -> None:
+    """What is small and fast about it: matrices of eight bits, sums of integers."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    (graph,) = flatbuffer.unpack(content).subgraphs
+    stored = [t.type for t in graph.tensors if t.type == schema.TensorType.INT8]
+    assert stored, "no tensor is int8"
+
+
+def test_ranges_are_those_of_a_long_stream(model: keras.Model, replay: Replay) -> None:
+    """Learnt from one sequence alone, a stream's states leave their ranges, and are cut off."""
+    joined = np.concatenate(list(replay.sequences))
+    truth = np.array(list(stream(Stepper(load(_float_step(model))), joined)))
+
+    def error(sequences: np.ndarray) -> float:
+        step = quantized.step(model, sequences, activation_bits=16)
+        return float(np.abs(np.array(list(stream(Stepper(load(step)), joined))) - truth).max())
+
+    quiet = replay.sequences[:1] * 0.01
+    assert 3 * error(replay.sequences) < error(quiet)
+
+
+def _float_step(model: keras.Model) -> bytes:
+    front, body = (StepModel(model, part) for part in ("front", "body"))
+    traced = quantized._traced(signatures.step(body), body)
+    float_body = quantized._converted(traced, body, lambda converter: None)
+    return flatbuffer.chained(quantized._float(front), float_body, signatures.FEATURES)
+
+
+def test_a_chain_is_its_links(model: keras.Model, replay: Replay) -> None:
+    """Front and body joined by rewriting equal the whole step, at every step of a stream."""
+    whole, joined = StepModel(model), Stepper(load(_float_step(model)))
+    states, size = whole.initial_states(), whole.input_shape[0]
+    for start in range(0, 2 * size, size):
+        samples = replay.sequences[0][None, start : start + size]
+        logits, states = whole(samples, states)
+        answer = joined(samples=samples)
+        # The same float32 sums in another order.
+        np.testing.assert_allclose(answer["logits"], logits, rtol=0, atol=1e-5)
