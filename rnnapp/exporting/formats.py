@@ -142,7 +142,8 @@ def _write_c99(source: Source, folder: Path, names: list[str]) -> None:
 
 
 _TF: Any = ("saved_model", "tf_c_api")
-_LITERT: Any = ("ai_edge_litert", "compiled_model", "tflite_runtime")
+_LITERT: Any = ("ai_edge_litert", "compiled_model")
+_LITE: Any = (*_LITERT, "tflite_runtime")  # which lacks divisions of integers, among others
 
 # Bounds are those of float32 summed in another order, of 11-bit and of 8-bit weights. Those that
 # need another's file stand after it.
@@ -150,12 +151,12 @@ FORMATS: dict[str, Format] = {
     "saved_model": Format(
         "SavedModel for TensorFlow Serving", "serving/1", 1e-5, _TF, _write_saved_model
     ),
-    "tflite_float": Format("TFLite, float32", "device/float.tflite", 1e-5, _LITERT, _write_tflite),
+    "tflite_float": Format("TFLite, float32", "device/float.tflite", 1e-5, _LITE, _write_tflite),
     "tflite_dynamic": Format(
-        "TFLite, int8 weights", "device/dynamic.tflite", 2e-2, _LITERT, _write_tflite
+        "TFLite, int8 weights", "device/dynamic.tflite", 2e-2, _LITE, _write_tflite
     ),
     "tflite_float16": Format(
-        "TFLite, float16 weights", "device/float16.tflite", 1e-3, _LITERT, _write_tflite
+        "TFLite, float16 weights", "device/float16.tflite", 1e-3, _LITE, _write_tflite
     ),
     "step_int8": Format(
         "TFLite step, int8", "device/step_int8.tflite", None, _LITERT, _write_tflite, _streams

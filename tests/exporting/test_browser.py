@@ -374,6 +374,7 @@ def test_what_goes_wrong_is_said(page: Page, url: str, tmp_path: Path) -> None:
     (tmp_path / "notes.wav").write_text("no sound")
     soundfile.write(tmp_path / "nan.wav", np.full(800, np.nan), RATE, subtype="FLOAT")
     status = page.get_by_role("status")
+    expect(status).to_have_text("Ready")
     for name, message in [
         ("notes.wav", "notes.wav must be audio that this browser decodes"),
         ("nan.wav", "nan.wav must hold finite samples"),

@@ -83,5 +83,5 @@ def test_old_runtimes_agree_as_well(
     assert certificate["passed"]
     ran = {(check["format"], check["runtime"]) for check in certificate["checks"]}
     assert ("mediapipe", "mediapipe") in ran
-    files = ("tflite_float", "tflite_dynamic", "tflite_float16", "step_int8", "step_int16x8")
+    files = ("tflite_float", "tflite_dynamic", "tflite_float16")
     assert {(name, "tflite_runtime") for name in files} <= ran

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import shutil
@@ -30,7 +31,7 @@ FORMS = {
     "one layer": ("num_layers=1", "pooling=mean_max"),
     "stacked": ("num_layers=2", "layer_norm=true", "mean_seconds=0.1"),
     "bidirectional": ("bidirectional=true", "num_layers=2"),
-    "crnn": (CONVOLUTION, "pooling=max", "kind=mfcc", "num_mfcc=6"),
+    "crnn": (CONVOLUTION, "pooling=max", "num_mfcc=6", "kind=mfcc"),
     "attention": ("pooling=attention", "mean_seconds=0.1"),
 }
 MODELS = list(itertools.product(CELLS, FORMS))
@@ -82,8 +83,13 @@ def expected(streams: bool = True) -> set[tuple[str, str, str]]:
     [pytest.param(*model, marks=[] if model in QUICK else [pytest.mark.slow]) for model in MODELS],
 )
 @pytest.mark.usefixtures("at_home")
-def test_every_model_agrees_everywhere(cell: str, form: str, tmp_path: Path) -> None:
+def test_every_model_agrees_everywhere(
+    cell: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Masked and not, whole and by steps: every form of every cell passes, or is refused."""
+    # What integers cost is judged on trained models: drawn weights have no quality to lose.
+    sixteen = dataclasses.replace(FORMATS["step_int16x8"], bound=None)
+    monkeypatch.setitem(FORMATS, "step_int16x8", sixteen)
     run = untrained(tmp_path / "run", f"cell={cell}", *FORMS[form])
     streams = form != "bidirectional"
     names = [name for name in SIGNATURES if streams or name not in STEPS_ALONE]
