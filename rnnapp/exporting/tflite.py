@@ -86,7 +86,7 @@ def _failure_of(job: dict[str, Any], timeout_seconds: float) -> str | None:
 
 
 def describe(path: Path, name: str, sample_rate: int | None, files: Mapping[str, str]) -> None:
-    """Adds metadata, and associated files: an uncompressed zip after the model.
+    """Adds metadata, and associated files.
 
     Args:
         path: A TFLite file.
@@ -97,6 +97,16 @@ def describe(path: Path, name: str, sample_rate: int | None, files: Mapping[str,
     content = path.read_bytes()
     description = metadata.of_signatures(content, name=name, sample_rate=sample_rate)
     path.write_bytes(metadata.described(content, description))
+    attach(path, files)
+
+
+def attach(path: Path, files: Mapping[str, str]) -> None:
+    """Appends associated files: an uncompressed zip after the model.
+
+    Args:
+        path: A TFLite file.
+        files: Texts by file name.
+    """
     with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
         for file_name, text in files.items():
             # A fixed date: the same model makes the same bytes.
