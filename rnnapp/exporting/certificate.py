@@ -51,7 +51,7 @@ class Check:
     max_quality_loss: float
     repeatable: bool
     median_us: float
-    drift: tuple[float, ...] | None
+    drift: list[float] | None
 
     @property
     def passed(self) -> bool:
@@ -204,7 +204,7 @@ def _check(name: str, runtime: str, replay: Replayed, max_quality_loss: float) -
         max_quality_loss,
         repeatable,
         1e6 * float(np.median(seconds)),
-        tuple(map(float, difference)) if replay.is_stream and finite else None,
+        list(map(float, difference)) if replay.is_stream and finite else None,
     )
 
 

@@ -111,7 +111,10 @@ def cut_of(model: keras.Model) -> keras.layers.Layer:
     Args:
         model: A functional model.
     """
-    first = next(op for op in model.operations if getattr(op, "weights", []))
+    weighted = (op for op in model.operations if getattr(op, "weights", []))
+    first = next(weighted, None)
+    if first is None:
+        return model.inputs[0]._keras_history.operation
     while True:
         before = keras.tree.flatten(first.input)[0]
         first = before._keras_history.operation
