@@ -46,13 +46,19 @@ def export(
         "folder": str(folder),
         "files": manifest["files"],
         "refused": manifest["refused"],
+        "float_layers": manifest["float_layers"],
         "certificate": certificate,
     }
-    left_out = "".join(f"\nleft out: {name}: {why}" for name, why in manifest["refused"].items())
+    notes = [f"left out: {name}: {why}" for name, why in manifest["refused"].items()]
+    notes += [
+        f"{name}: integers alone lost too much, so floats in {', '.join(layers)}"
+        for name, layers in manifest["float_layers"].items()
+    ]
+    lines = "".join(f"\n{note}" for note in notes)
     show(
         result,
         as_json,
-        f"{_table(certificate)}{left_out}\n{folder}: all of them agree with the model. "
+        f"{_table(certificate)}{lines}\n{folder}: all of them agree with the model. "
         f"Read {folder / 'MODEL_CARD.md'}",
     )
 

@@ -74,7 +74,9 @@ def _files(manifest: dict[str, Any]) -> str:
             for file, entry in manifest["files"].items()
             if file == path or file.startswith(f"{path}/")
         )
-        rows.append(f"| {FORMATS[name].summary} | `{path}` | {size / 1000:,.1f} kB |")
+        floats = ", ".join(manifest["float_layers"].get(name, []))
+        summary = FORMATS[name].summary + (f", floats in {floats}" if floats else "")
+        rows.append(f"| {summary} | `{path}` | {size / 1000:,.1f} kB |")
     return "\n".join(rows)
 
 

@@ -72,6 +72,7 @@ def certify(
     report: Report,
     *,
     max_quality_loss: float = MAX_QUALITY_LOSS,
+    known: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Replays an export.
 
@@ -81,15 +82,18 @@ def certify(
         reference: The Keras model and the sequences.
         report: Told of progress.
         max_quality_loss: By what share of Keras' accuracy an artefact may be worse.
+        known: Its certificate, where only `formats` have changed since.
 
     Returns:
         The certificate: `passed`, `checks`, `not_run`, `unproved` formats, which no runtime at
-        hand could run, the `places` of a stream that are compared, in steps, and the `runtimes`'
-        versions.
+        hand could run, `max_quality_loss`, the `places` of a stream that are compared, in steps,
+        and the `runtimes`' versions.
     """
     jobs = [(name, runtime) for name in formats for runtime in FORMATS[name].runtimes]
-    checks: list[Check] = []
-    not_run = []
+    checks, not_run = (
+        [entry for entry in (known or {}).get(part, []) if entry["format"] not in formats]
+        for part in ("checks", "not_run")
+    )
     cases = _cases(reference)
     for done, (name, runtime) in enumerate(jobs):
         report(done, len(jobs))
@@ -98,16 +102,18 @@ def certify(
             continue
         with RUNTIMES[runtime].load(folder / FORMATS[name].path) as loaded:
             checks += [
-                _check(name, runtime, replay, max_quality_loss) for replay in replays(loaded, cases)
+                _check(name, runtime, replay, max_quality_loss).to_dict()
+                for replay in replays(loaded, cases)
             ]
     report(len(jobs), len(jobs))
-    proved = {check.format for check in checks}
+    proved = {check["format"] for check in checks}
     unproved = [name for name in formats if name not in proved]
     return {
-        "passed": bool(checks) and not unproved and all(check.passed for check in checks),
-        "checks": [check.to_dict() for check in checks],
+        "passed": bool(checks) and not unproved and all(check["passed"] for check in checks),
+        "checks": checks,
         "not_run": not_run,
         "unproved": unproved,
+        "max_quality_loss": max_quality_loss,
         "places": (cases["stream"].lengths // reference.unit).tolist(),
         "runtimes": {
             name: runtime.version for name, runtime in RUNTIMES.items() if not runtime.absence

@@ -10,12 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnapp import overrides, plots, progress
-from rnnapp.exporting import c99, card, report
-from rnnapp.exporting.certificate import certify, failures
-from rnnapp.exporting.formats import FORMATS, Format, Source
-from rnnapp.exporting.reference import Reference
-from rnnapp.exporting.runtimes import RUNTIMES, version_of
+from rnnapp import overrides, plots
+from rnnapp.exporting import card, report
+from rnnapp.exporting.formats import Source
+from rnnapp.exporting.proof import prove
+from rnnapp.exporting.runtimes import version_of
 from rnnapp.layers.streaming import NotCausalError, StepModel
 from rnnapp.replay import Replay
 from rnnapp.runs import Run, write_json
@@ -24,10 +23,6 @@ if TYPE_CHECKING:
     import keras
 
 MODEL, REPLAY = "source/model.keras", "source/replay.npz"
-
-
-class ExportError(RuntimeError):
-    """An artefact does not agree with its model; nothing was written."""
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -63,31 +58,20 @@ def write(run: Run, folder: Path, names: list[str], max_quality_loss: float) -> 
     (folder / "source").mkdir(parents=True)
     shutil.copyfile(run.model_path, folder / MODEL)
     shutil.copyfile(run.folder / "replay.npz", folder / REPLAY)
-    source = _source(run, model, folder)
-    possible, refused = _possible(names, source)
-    with progress.bar("Exporting") as told:
-        missing = _write_formats(source, folder, possible, told)
-    if missing and names != ["all"]:
-        raise next(iter(missing.values()))
-    names = [name for name in possible if name not in missing]
-    refused |= {name: str(error) for name, error in missing.items()}
-    unit = source.stepper.input_shape[0] if source.stepper else 1
-    reference = Reference(source.model, Replay.load(folder / REPLAY), unit)
-    with progress.bar("Certifying") as told:
-        certificate = certify(folder, names, reference, told, max_quality_loss=max_quality_loss)
-    if not certificate["passed"]:
-        raise ExportError(_refusal(names, failures(certificate)))
+    source = source_of(run, model, folder)
+    proof = prove(source, folder, names, max_quality_loss)
     (folder / "labels.txt").write_text("\n".join(source.labels) + "\n", encoding="utf-8")
-    write_json(folder / "certificate.json", certificate)
+    write_json(folder / "certificate.json", proof.certificate)
     manifest = {
         **_manifest(run, folder),
-        "formats": names,
-        "refused": refused,
-        "unit": unit,
+        "formats": proof.formats,
+        "refused": proof.refused,
+        "float_layers": proof.float_layers,
+        "unit": source.unit,
         "max_quality_loss": max_quality_loss,
         "streaming": source.no_step or True,
     }
-    _write_card(run, folder, manifest, certificate)
+    _write_card(run, folder, manifest, proof.certificate)
     write_json(folder / "manifest.json", manifest)
 
 
@@ -110,8 +94,14 @@ def _write_card(
         (folder / "report.html").write_text(report.page(text, pictures), encoding="utf-8")
 
 
-def _source(run: Run, model: keras.Model, folder: Path) -> Source:
-    """What artefacts are made from."""
+def source_of(run: Run, model: keras.Model, folder: Path) -> Source:
+    """What artefacts are made from.
+
+    Args:
+        run: A finished run.
+        model: Its model.
+        folder: The export folder, with the run's model and sequences in it.
+    """
     pipeline = run.load_pipeline()
     stepper, no_step = _stepper(model)
     return Source(
@@ -127,68 +117,11 @@ def _source(run: Run, model: keras.Model, folder: Path) -> Source:
     )
 
 
-def _possible(names: list[str], source: Source) -> tuple[list[str], dict[str, str]]:
-    """The formats to write; of all, those that the model has and a runtime can prove.
-
-    Returns:
-        Names, and why others are left out.
-    """
-    if names == ["all"]:
-        refused = {name: form.refusal(source) or _unproved(form) for name, form in FORMATS.items()}
-        refused = {name: reason for name, reason in refused.items() if reason}
-        return [name for name in FORMATS if name not in refused], refused
-    for name in names:
-        if reason := FORMATS[name].refusal(source):
-            raise ValueError(f"The model has no format {name!r}: {reason}")
-    return names, {}
-
-
-def _unproved(form: Format) -> str:
-    """Why a format cannot be proved on this machine; "" if it can."""
-    absent = {name: RUNTIMES[name].absence for name in form.runtimes}
-    if not all(absent.values()):
-        return ""
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in absent.items())
-    return f"no runtime is at hand to prove it. {reasons}"
-
-
-def _refusal(names: list[str], broken: dict[str, list[str]]) -> str:
-    """What is wrong with an export, and what to do."""
-    good = [name for name in names if name not in broken]
-    way_out = (
-        f"Leave out what fails: --formats {','.join(good)}"
-        if good
-        else "Not one of them agrees: look at the model first, by `rnnapp evaluate RUN`"
-    )
-    lines = [line for found in broken.values() for line in found]
-    return "\n".join(
-        ["The export does not agree with its model, so nothing was written:", *lines, way_out]
-    )
-
-
 def _stepper(model: Any) -> tuple[StepModel | None, str]:
     try:
         return StepModel(model), ""
     except NotCausalError as error:
         return None, str(error)
-
-
-def _write_formats(
-    source: Source, folder: Path, names: list[str], told: progress.Report
-) -> dict[str, Exception]:
-    """Writes formats, those of one kind together; returns why some could not be written."""
-    done, missing = 0, dict[str, Exception]()
-    for write in dict.fromkeys(FORMATS[name].write for name in names):
-        told(done, len(names))
-        own = [name for name in names if FORMATS[name].write is write]
-        try:
-            write(source, folder, own)
-        except (ConnectionError, c99.UnsupportedLayerError) as error:
-            # What it is made with is not to be had; or C has no kernel of a layer.
-            missing |= dict.fromkeys(own, error)
-        done += len(own)
-    told(len(names), len(names))
-    return missing
 
 
 def _settings(run: Run, pipeline: Any, stepper: StepModel | None) -> dict[str, Any]:

@@ -31,6 +31,8 @@ class Source:
         stepper: The model's step; None if it has none.
         no_step: Why it has none; "" if it has one.
         settings: What a device must know: `sample_rate`, `detector` and the like.
+        float_layers: How many layers stay floats among integers of eight bits, where those lose
+            too much: the most sensitive ones.
     """
 
     name: str
@@ -42,6 +44,12 @@ class Source:
     stepper: StepModel | None
     no_step: str
     settings: dict[str, Any]
+    float_layers: int = 0
+
+    @property
+    def unit(self) -> int:
+        """Input samples in one step, the grain of lengths that a stream can hear."""
+        return self.stepper.input_shape[0] if self.stepper else 1
 
     @property
     def hears(self) -> bool:
@@ -72,39 +80,44 @@ class Format:
         bound: Largest difference to the Keras model's probabilities that is let through; None for
             integers, which are judged by the task's quality alone.
         runtimes: Names in `RUNTIMES` that run it.
-        write: Writes formats of one kind, by name, into the export folder.
+        write: Writes formats of one kind, by name, into the export folder; returns the names of
+            layers that it left in floats, where asked to.
         refusal: Why a model has no such form; "" if it has one.
+        mixes: Whether sensitive layers may stay floats.
     """
 
     summary: str
     path: str
     bound: float | None
     runtimes: tuple[str, ...]
-    write: Callable[[Source, Path, list[str]], None]
+    write: Callable[[Source, Path, list[str]], list[str]]
     refusal: Callable[[Source], str] = _takes_all
+    mixes: bool = False
 
 
-def _write_saved_model(source: Source, folder: Path, names: list[str]) -> None:
+def _write_saved_model(source: Source, folder: Path, names: list[str]) -> list[str]:
     from rnnapp.exporting import saved_model
 
     for name in names:
         saved_model.save(source.model, folder / FORMATS[name].path, source.labels, source.stepper)
+    return []
 
 
-def _write_tflite(source: Source, folder: Path, names: list[str]) -> None:
-    _convert(source, folder / "device", [Path(FORMATS[name].path).stem for name in names])
+def _write_tflite(source: Source, folder: Path, names: list[str]) -> list[str]:
+    return _convert(source, folder / "device", [Path(FORMATS[name].path).stem for name in names])
 
 
-def _convert(source: Source, folder: Path, variants: list[str]) -> None:
-    paths = tflite.convert(
+def _convert(source: Source, folder: Path, variants: list[str]) -> list[str]:
+    float_layers = tflite.convert(
         source.model_path,
         folder,
         variants,
         time=source.time,
         streams=source.stepper is not None,
         replay=source.replay_path,
+        float_layers=source.float_layers,
     )
-    for path in paths.values():
+    for path in (folder / f"{variant}.tflite" for variant in variants):
         form = next(form for form in FORMATS.values() if Path(form.path).name == path.name)
         # The doctor does not hold a file to runtimes that it is not for.
         settings = {**source.settings, "runtimes": form.runtimes}
@@ -113,9 +126,10 @@ def _convert(source: Source, folder: Path, variants: list[str]) -> None:
             "rnnapp.json": json.dumps(settings, indent=2) + "\n",
         }
         tflite.describe(path, source.name, source.settings.get("sample_rate"), files)
+    return float_layers
 
 
-def _write_web(source: Source, folder: Path, names: list[str]) -> None:
+def _write_web(source: Source, folder: Path, names: list[str]) -> list[str]:
     from rnnapp.exporting import browser
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -131,19 +145,21 @@ def _write_web(source: Source, folder: Path, names: list[str]) -> None:
                 labels=source.labels,
                 settings=source.settings,
             )
+    return []
 
 
-def _write_c99(source: Source, folder: Path, names: list[str]) -> None:
+def _write_c99(source: Source, folder: Path, names: list[str]) -> list[str]:
     from rnnapp.exporting import c99
 
     for name in names:
         variant = name.removeprefix("c99_")
         c99.write(source.model, source.labels, folder / FORMATS[name].path, variant)
+    return []
 
 
-_TF: Any = ("saved_model", "tf_c_api")
-_LITERT: Any = ("ai_edge_litert", "compiled_model")
-_LITE: Any = (*_LITERT, "tflite_runtime")  # which lacks divisions of integers, among others
+_TF = ("saved_model", "tf_c_api")
+_LITERT = ("ai_edge_litert", "compiled_model")
+_LITES = (*_LITERT, "tflite_runtime")  # which lacks divisions of integers, among others
 
 # Bounds are those of float32 summed in another order, of 11-bit and of 8-bit weights. Those that
 # need another's file stand after it.
@@ -151,15 +167,21 @@ FORMATS: dict[str, Format] = {
     "saved_model": Format(
         "SavedModel for TensorFlow Serving", "serving/1", 1e-5, _TF, _write_saved_model
     ),
-    "tflite_float": Format("TFLite, float32", "device/float.tflite", 1e-5, _LITE, _write_tflite),
+    "tflite_float": Format("TFLite, float32", "device/float.tflite", 1e-5, _LITES, _write_tflite),
     "tflite_dynamic": Format(
-        "TFLite, int8 weights", "device/dynamic.tflite", 2e-2, _LITE, _write_tflite
+        "TFLite, int8 weights", "device/dynamic.tflite", 2e-2, _LITES, _write_tflite
     ),
     "tflite_float16": Format(
-        "TFLite, float16 weights", "device/float16.tflite", 1e-3, _LITE, _write_tflite
+        "TFLite, float16 weights", "device/float16.tflite", 1e-3, _LITES, _write_tflite
     ),
     "step_int8": Format(
-        "TFLite step, int8", "device/step_int8.tflite", None, _LITERT, _write_tflite, _streams
+        "TFLite step, int8",
+        "device/step_int8.tflite",
+        None,
+        _LITERT,
+        _write_tflite,
+        _streams,
+        mixes=True,
     ),
     "step_int16x8": Format(
         "TFLite step, int8 weights, int16 activations",

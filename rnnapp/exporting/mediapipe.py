@@ -6,16 +6,15 @@ operator where TFLite has one.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from rnnapp.exporting import flatbuffer, signatures
+from rnnapp.exporting import lowering, signatures
 from rnnapp.layers import PadMarker, RunningMean, SequencePooling
-from rnnapp.layers.streaming import _infer, _is_mask, _step_rnn
+from rnnapp.layers.streaming import infer, makes_mask, step_rnn
 
 # The equations that are written out below; a layer with others runs its own cell.
 _USUAL = {
@@ -77,14 +76,8 @@ def convert(model: keras.Model, samples: int) -> bytes:
         return {"probabilities": tf.nn.softmax(whole(waveform))}
 
     spec = signatures.sequence_spec(model, 1, samples)
-    traced = tf.function(predict, autograph=False).get_concrete_function(spec)
-    holder = tf.Module()
-    holder.weights = [weight.value for weight in model.weights]  # no file has them otherwise
-    with tempfile.TemporaryDirectory() as saved:
-        tf.saved_model.save(holder, saved, signatures={"predict": traced})
-        converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=["predict"])
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        content = flatbuffer.compact(converter.convert())
+    traced = lowering.traced(predict, {spec.name: spec})
+    content = lowering.lowered({"predict": traced}, [weight.value for weight in model.weights])
     _require_one_subgraph(content)
     return content
 
@@ -104,12 +97,12 @@ def _operation(op: keras.Operation) -> Callable[..., Any]:
     """What runs in the place of an operation; masks are dropped, for a window has no padding."""
 
     def run(*args: Any, **_: Any) -> Any:
-        if _is_mask(op):
+        if makes_mask(op):
             return None
         for kind, replacement in _REPLACEMENTS.items():
             if isinstance(op, kind):
                 return replacement(op, args[0])
-        return _infer(op, *args)
+        return infer(op, *args)
 
     return run
 
@@ -124,15 +117,15 @@ def _pooled(layer: SequencePooling, x: tf.Tensor) -> tf.Tensor:
 
 def _running_mean(layer: RunningMean, x: tf.Tensor) -> tf.Tensor:
     """The layer's recurrence over blocks, written out, (batch, timesteps, features)."""
-    longest, timesteps = len(layer._triangle), x.shape[1]
+    longest, timesteps = len(layer.triangle), x.shape[1]
 
     def means(x: tf.Tensor) -> tf.Tensor:
         blocks, last = [], tf.zeros_like(x[:, :1])
         for start in range(0, timesteps, longest):
             block = x[:, start : min(start + longest, timesteps)]
             size = block.shape[1]
-            within = tf.matmul(layer._triangle[:size, :size], block)
-            blocks.append(within + layer._fading[:size] * last)
+            within = tf.matmul(layer.triangle[:size, :size], block)
+            blocks.append(within + layer.fading[:size] * last)
             last = blocks[-1][:, -1:]
         return tf.concat(blocks, axis=1)
 
@@ -163,7 +156,7 @@ def _recurrent(layer: keras.layers.RNN, x: tf.Tensor) -> tf.Tensor:
         return outputs if layer.return_sequences else outputs[:, -1]
     sizes = keras.tree.flatten(layer.cell.state_size)
     states = {str(number): tf.zeros((x.shape[0], size)) for number, size in enumerate(sizes)}
-    return _step_rnn(layer, x, states)[0]
+    return step_rnn(layer, x, states)[0]
 
 
 def _simple_rnn(layer: keras.layers.SimpleRNN, x: tf.Tensor) -> tf.Tensor:

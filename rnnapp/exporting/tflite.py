@@ -26,8 +26,9 @@ def convert(
     time: int,
     streams: bool,
     replay: Path,
+    float_layers: int = 0,
     timeout_seconds: float = 300.0,
-) -> dict[str, Path]:
+) -> list[str]:
     """Converts a Keras model in a process of its own, since converters crash whole processes.
 
     Args:
@@ -37,10 +38,11 @@ def convert(
         time: Length of the sequence that `predict` takes (samples or timesteps).
         streams: Whether the model is causal, and gets the signature `step`.
         replay: A file of sequences, which the ranges of integers are learnt from.
+        float_layers: How many layers stay floats in `step_int8`, the most sensitive ones.
         timeout_seconds: For all of it.
 
     Returns:
-        The file of each variant.
+        The names of those layers.
 
     Raises:
         ConversionError: If the converter fails, crashes or takes too long.
@@ -52,21 +54,21 @@ def convert(
         "time": time,
         "streams": streams,
         "replay": str(replay),
+        "float_layers": float_layers,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {variant: folder / f"{variant}.tflite" for variant in variants}
-    failure = _failure_of(job, timeout_seconds)
-    if failure:
-        left = [variant for variant, path in paths.items() if not path.exists()]
+    try:
+        return _converted(job, timeout_seconds)
+    except RuntimeError as failure:
+        left = [variant for variant in variants if not (folder / f"{variant}.tflite").exists()]
         raise ConversionError(
             f"TFLite conversion of {model} failed at variant {(left or ['?'])[0]!r}. "
             f"Leave it out: name the other formats by --formats. The converter {failure}"
-        )
-    return paths
+        ) from None
 
 
-def _failure_of(job: dict[str, Any], timeout_seconds: float) -> str | None:
-    """Runs the conversion; None, or how it failed."""
+def _converted(job: dict[str, Any], timeout_seconds: float) -> list[str]:
+    """Runs the conversion; what it returns, or how it failed."""
     try:
         done = subprocess.run(
             [sys.executable, "-m", "rnnapp.exporting.conversion", json.dumps(job)],
@@ -78,11 +80,11 @@ def _failure_of(job: dict[str, Any], timeout_seconds: float) -> str | None:
             env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
         )
     except subprocess.TimeoutExpired:
-        return f"took more than {timeout_seconds:g} s."
-    if not done.returncode:
-        return None
-    how = f"signal {-done.returncode}" if done.returncode < 0 else f"code {done.returncode}"
-    return f"ended with {how}. Its last words: {done.stderr.strip()[-1500:]}"
+        raise RuntimeError(f"took more than {timeout_seconds:g} s.") from None
+    if done.returncode:
+        how = f"signal {-done.returncode}" if done.returncode < 0 else f"code {done.returncode}"
+        raise RuntimeError(f"ended with {how}. Its last words: {done.stderr.strip()[-1500:]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def describe(path: Path, name: str, sample_rate: int | None, files: Mapping[str, str]) -> None:

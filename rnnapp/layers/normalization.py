@@ -34,8 +34,8 @@ class RunningMean(keras.layers.Layer):
         steps = np.arange(_BLOCK)
         lag = steps[:, None] - steps
         triangle = np.where(lag >= 0, self._decay ** np.maximum(lag, 0) / self.frames, 0.0)
-        self._triangle = triangle.astype("float32")  # (_BLOCK, _BLOCK)
-        self._fading = (self._decay ** (steps + 1.0)).astype("float32")[:, None]
+        self.triangle = triangle.astype("float32")  # (_BLOCK, _BLOCK)
+        self.fading = (self._decay ** (steps + 1.0)).astype("float32")[:, None]
         self.built = True
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -48,12 +48,12 @@ class RunningMean(keras.layers.Layer):
         count = -(-timesteps // _BLOCK)
         padded = tf.pad(inputs, [[0, 0], [0, count * _BLOCK - timesteps], [0, 0]])
         blocks = tf.reshape(padded, [batch, count, _BLOCK, features])
-        within = tf.matmul(self._triangle, blocks)  # (batch, blocks, _BLOCK, features)
+        within = tf.matmul(self.triangle, blocks)  # (batch, blocks, _BLOCK, features)
         ends = tf.transpose(within[:, :, -1], [1, 0, 2])  # (blocks, batch, features)
         carried = tf.scan(lambda m, end: self._decay**_BLOCK * m + end, ends)
         before = tf.concat([tf.zeros_like(ends[:1]), carried[:-1]], axis=0)
         before = tf.transpose(before, [1, 0, 2])[:, :, None]  # (batch, blocks, 1, features)
-        means = within + self._fading * before
+        means = within + self.fading * before
         means = tf.reshape(means, [batch, count * _BLOCK, features])[:, :timesteps]
         # A sum of positive numbers: `1 - decay**t` would cancel for the first frames.
         weights = tf.cumsum(self._decay ** tf.cast(tf.range(timesteps), inputs.dtype) / self.frames)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import keras
@@ -84,15 +85,33 @@ class StepModel(tf.Module):
             The part's output (the model's, or of a front its features) and the new states.
         """
         new_states: States = {}
-        features: list[tf.Tensor] = [inputs]
 
-        def operation(op: keras.Operation) -> Any:
+        def operation(op: keras.Operation, *args: Any) -> Any:
+            with tf.name_scope(op.name):  # tells whose a converted operator is
+                outputs, changed = _run(op, args, states)
+            new_states.update({f"{op.name}_{key}": v for key, v in changed.items()})
+            return outputs
+
+        return self.walk(inputs, operation), new_states
+
+    def walk(self, inputs: Any, operation: Callable[..., Any]) -> Any:
+        """Runs through the part's graph with something else in the place of its operations.
+
+        Args:
+            inputs: What the part takes.
+            operation: Gets each operation, and what it is called with.
+
+        Returns:
+            The part's output.
+        """
+        features = [inputs]  # of a model without a front end, what it is called with
+
+        def replaced(op: keras.Operation) -> Callable[..., Any]:
             def run(*args: Any, **_: Any) -> Any:
                 if op.name in self._outside:
                     # What a body begins with; behind a front, where nobody looks, anything does.
                     return [inputs] * len(keras.tree.flatten(op.output))
-                outputs, changed = _run(op, args, states)
-                new_states.update({f"{op.name}_{key}": v for key, v in changed.items()})
+                outputs = operation(op, *args)
                 if op.name == self._cut:
                     features[0] = outputs
                 return outputs
@@ -100,9 +119,9 @@ class StepModel(tf.Module):
             return run
 
         # Only the first input streams; the others are lengths, which a stream does not have.
-        rest = [tf.zeros(tf.shape(inputs)[:1], x.dtype) for x in self.model.inputs[1:]]
-        outputs = self.model._run_through_graph([inputs, *rest], operation)
-        return (features[0] if self.part == "front" else outputs), new_states
+        rest = [tf.zeros((1,), x.dtype) for x in self.model.inputs[1:]]
+        outputs = self.model._run_through_graph([inputs, *rest], replaced)
+        return features[0] if self.part == "front" else outputs
 
 
 def cut_of(model: keras.Model) -> keras.layers.Layer:
@@ -162,7 +181,7 @@ def _state_shapes(op: keras.Operation) -> dict[str, tuple[int, ...]]:
             return op.state_shapes(tuple(source.shape))
         except ValueError as error:
             raise NotCausalError(str(error)) from error
-    if _is_mask(op) or _is_timeless(op):
+    if makes_mask(op) or _is_timeless(op):
         return {}
     raise NotCausalError(
         f"`{op.name}` ({type(op).__name__}) has no streaming step. Layers that have one: "
@@ -171,7 +190,7 @@ def _state_shapes(op: keras.Operation) -> dict[str, tuple[int, ...]]:
     )
 
 
-def _is_mask(op: keras.Operation) -> bool:
+def makes_mask(op: keras.Operation) -> bool:
     """Whether an operation makes nothing but a mask."""
     made = keras.tree.flatten(op.output)
     return not isinstance(op, keras.layers.Layer) and all(x.dtype == "bool" for x in made)
@@ -191,21 +210,22 @@ def _is_timeless(op: keras.Operation) -> bool:
 
 def _run(op: keras.Operation, args: tuple, states: States) -> tuple[Any, States]:
     """One operation on a step's tensors; masks are dropped, for a stream has no padding."""
-    if _is_mask(op):
+    if makes_mask(op):
         return None, {}
     if isinstance(op, keras.layers.Masking):
         return args[0], {}
     own = {key: states[f"{op.name}_{key}"] for key in _state_shapes(op)}
     if isinstance(op, keras.layers.RNN):
-        return _step_rnn(op, args[0], own)
+        return step_rnn(op, args[0], own)
     if hasattr(op, "step"):
         return op.step(args[0], own)
     if isinstance(op, keras.layers.LayerNormalization):
         return _normalized(op, args[0]), {}
-    return _infer(op, args[0]), {}
+    return infer(op, args[0]), {}
 
 
-def _infer(op: keras.Operation, *args: Any) -> Any:
+def infer(op: keras.Operation, *args: Any) -> Any:
+    """What an operation gives outside training."""
     trains = getattr(op, "_call_has_training_arg", False)
     return op(*args, training=False) if trains else op(*args)
 
@@ -222,7 +242,7 @@ def _normalized(layer: keras.layers.LayerNormalization, x: tf.Tensor) -> tf.Tens
     return x if layer.beta is None else x + layer.beta
 
 
-def _step_rnn(
+def step_rnn(
     layer: keras.layers.RNN, inputs: tf.Tensor, states: States
 ) -> tuple[tf.Tensor, States]:
     """A recurrent layer over the timesteps of a call, unrolled, (batch, timesteps, features)."""
@@ -230,7 +250,7 @@ def _step_rnn(
     sizes = sizes if isinstance(sizes, list | tuple) else [sizes]
     carried, outputs = list(states.values()), []
     for t in range(inputs.shape[1]):
-        output, changed = _infer(
+        output, changed = infer(
             layer.cell, inputs[:, t], keras.tree.pack_sequence_as(sizes, carried)
         )
         carried = keras.tree.flatten(changed)

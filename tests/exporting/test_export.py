@@ -10,7 +10,6 @@ import pytest
 
 from rnnapp import FORMATS, Run, export, verify
 from rnnapp.exporting import export as exporting
-from rnnapp.exporting import folder as writing
 from rnnapp.exporting.formats import Source
 
 
@@ -118,16 +117,6 @@ def test_wrong_use_is_named(finished: Run, copied: Path, tmp_path: Path) -> None
     with pytest.raises(ValueError, match="rnnapp train speech_commands --out .*--resume"):
         export(copied, tmp_path / "export")
     assert not (tmp_path / "export").exists()
-
-
-def test_a_refusal_says_which_formats_are_good() -> None:
-    """One bad variant need not cost the others."""
-    said = writing._refusal(["a", "b", "c"], {"b": ["b: differs", "b: keeps state"]})
-    assert said.splitlines()[1:] == [
-        "b: differs",
-        "b: keeps state",
-        "Leave out what fails: --formats a,c",
-    ]
 
 
 @pytest.fixture

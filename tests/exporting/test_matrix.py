@@ -17,8 +17,9 @@ from ai_edge_litert import schema_py_generated as schema
 from rnnapp import CELLS, FORMATS, Run, export, predict
 from rnnapp.device import load
 from rnnapp.exporting.export import read_manifest
-from rnnapp.exporting.folder import _possible, _source
+from rnnapp.exporting.folder import source_of
 from rnnapp.exporting.formats import Source
+from rnnapp.exporting.proof import possible_formats
 from rnnapp.exporting.runtimes import RUNTIMES
 
 from .conftest import LABELS, untrained
@@ -120,7 +121,7 @@ def test_a_model_that_reads_backwards_has_no_step(tmp_path: Path) -> None:
     reason = "`bidirectional_1` reads the sequence backwards"
     with pytest.raises(ValueError, match=f"no format 'step_int8': {reason}"):
         export(run, tmp_path / "export", formats=["tflite_float", "step_int8"])
-    refused = _possible(["all"], _source_of(run, tmp_path / "scratch"))[1]
+    refused = possible_formats(["all"], _source_of(run, tmp_path / "scratch"))[1]
     assert set(refused) == STEPS_ALONE
     assert all(why.startswith(reason) for why in refused.values())
     folder = export(run, tmp_path / "export", formats=["tflite_float"])
@@ -134,4 +135,4 @@ def test_a_model_that_reads_backwards_has_no_step(tmp_path: Path) -> None:
 def _source_of(run: Run, folder: Path) -> Source:
     """What an export would be made from."""
     shutil.copytree(run.folder, folder / "source")
-    return _source(run, run.load_model(), folder)
+    return source_of(run, run.load_model(), folder)

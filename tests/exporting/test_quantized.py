@@ -10,7 +10,8 @@ import pytest
 
 from rnnapp import Run
 from rnnapp.device import Stepper, load
-from rnnapp.exporting import flatbuffer, quantized, signatures
+from rnnapp.exporting import flatbuffer, signatures
+from rnnapp.exporting.quantized import IntegerStep
 from rnnapp.layers.streaming import StepModel
 from rnnapp.replay import Replay
 
@@ -30,7 +31,7 @@ def model(finished: Run) -> keras.Model:
 @pytest.fixture(scope="module", params=[8, 16])
 def content(request: pytest.FixtureRequest, model: keras.Model, replay: Replay) -> bytes:
     """Its step, of each kind of integers."""
-    return quantized.step(model, replay.sequences, activation_bits=request.param)
+    return IntegerStep(model, replay.sequences).step(request.param)
 
 
 def stream(stepper: Stepper, sequence: np.ndarray) -> Iterator[np.ndarray]:
@@ -55,7 +56,7 @@ def test_inputs_and_states_are_those_of_the_float_step(content: bytes, model: ke
 
 def test_the_front_end_stays_exact(content: bytes, model: keras.Model, replay: Replay) -> None:
     """Rounded to eight bits, a front end is deaf: its states are those of floats, to the bit."""
-    loaded, reference = load(content), load(quantized._float(StepModel(model, "front")))
+    loaded, reference = load(content), load(IntegerStep(model, replay.sequences).front_step())
     mine, theirs = Stepper(loaded), Stepper(reference)
     size = reference.inputs("step")["samples"].shape[1]
     for start in range(0, 4 * size, size):
@@ -80,7 +81,7 @@ def test_ranges_are_those_of_a_long_stream(model: keras.Model, replay: Replay) -
     truth = np.array(list(stream(Stepper(load(_float_step(model))), joined)))
 
     def error(sequences: np.ndarray) -> float:
-        step = quantized.step(model, sequences, activation_bits=16)
+        step = IntegerStep(model, sequences).step(16)
         return float(np.abs(np.array(list(stream(Stepper(load(step)), joined))) - truth).max())
 
     quiet = replay.sequences[:1] * 0.01
@@ -88,10 +89,8 @@ def test_ranges_are_those_of_a_long_stream(model: keras.Model, replay: Replay) -
 
 
 def _float_step(model: keras.Model) -> bytes:
-    front, body = (StepModel(model, part) for part in ("front", "body"))
-    traced = quantized._traced(signatures.step(body), body)
-    float_body = quantized._converted(traced, body, lambda converter: None)
-    return flatbuffer.chained(quantized._float(front), float_body, signatures.FEATURES)
+    integers = IntegerStep(model, np.zeros((1, 1)))
+    return flatbuffer.chained(integers.front_step(), integers.float_body, signatures.FEATURES)
 
 
 def test_a_chain_is_its_links(model: keras.Model, replay: Replay) -> None:
@@ -104,3 +103,20 @@ def test_a_chain_is_its_links(model: keras.Model, replay: Replay) -> None:
         answer = joined(samples=samples)
         # The same float32 sums in another order.
         np.testing.assert_allclose(answer["logits"], logits, rtol=0, atol=1e-5)
+
+
+def test_layers_that_stay_floats_cost_nothing(model: keras.Model, replay: Replay) -> None:
+    """The more of them, the less is lost; in the end, half a float's precision of weights."""
+    integers = IntegerStep(model, replay.sequences)
+    layers = integers.sensitive_layers()
+    assert {layer.name for layer in model.layers if layer.weights} < set(layers)
+    joined = np.concatenate(list(replay.sequences[:4]))
+    expected = np.array(list(stream(Stepper(load(_float_step(model))), joined)))
+
+    def errors(kept: list[str]) -> np.ndarray:
+        step = Stepper(load(integers.step(8, kept)))
+        return np.abs(np.array(list(stream(step, joined))) - expected)
+
+    none, first, every = (errors(kept) for kept in ([], layers[:1], layers))
+    assert first.mean() < none.mean()
+    assert every.max() < 1e-3  # as the float16 format has it

@@ -68,7 +68,10 @@ def test_a_crash_of_the_converter_is_a_message(
 
 def test_the_converter_sees_no_accelerator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its kernels would go into the file, for which no TFLite runtime has any."""
-    script = "sys.exit(os.environ['CUDA_VISIBLE_DEVICES'] != '' or os.environ['KEPT'] != 'yes')"
+    script = (
+        "print('[]')\n"
+        "sys.exit(os.environ['CUDA_VISIBLE_DEVICES'] != '' or os.environ['KEPT'] != 'yes')"
+    )
     monkeypatch.setattr(sys, "executable", converter(tmp_path, script))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("KEPT", "yes")
@@ -90,6 +93,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         "time": 2400,
         "streams": True,
         "replay": str(run.folder / "replay.npz"),
+        "float_layers": 0,
     }
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(flatbuffer, "compact", lambda content: content)

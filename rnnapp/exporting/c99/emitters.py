@@ -12,7 +12,7 @@ from keras.src.ops.numpy import ExpandDims  # the one operation that the builder
 from rnnapp import layers
 from rnnapp.exporting.c99 import front, stack
 from rnnapp.exporting.c99.program import Program, UnsupportedLayerError, Value
-from rnnapp.layers.streaming import StepModel
+from rnnapp.layers.streaming import StepModel, makes_mask
 
 # Writes what a layer does to its input; of its outputs, the first one streams.
 Emitter = Callable[[Program, Any, Value], Value | tuple[Value, None]]
@@ -33,18 +33,13 @@ def emit(stepper: StepModel, program: Program) -> list[Value]:
         ValueError: If a weight is not finite.
     """
 
-    def operation(op: keras.Operation) -> Callable[..., Any]:
-        def run(*args: Any, **_: Any) -> Any:
-            if all(made.dtype == "bool" for made in keras.tree.flatten(op.output)):
-                return None  # a mask: a stream has no padding
-            with program.section(f"{op.name}: {type(op).__name__} of {args[0].shape}"):
-                return _emitter(op)(program, op, args[0])
+    def operation(op: keras.Operation, x: Value, *_: Any) -> Any:
+        if makes_mask(op):
+            return None  # a stream has no padding
+        with program.section(f"{op.name}: {type(op).__name__} of {x.shape}"):
+            return _emitter(op)(program, op, x)
 
-        return run
-
-    source = Value("input", stepper.input_shape)
-    rest = [None] * (len(stepper.model.inputs) - 1)  # lengths, which a stream does not have
-    return keras.tree.flatten(stepper.model._run_through_graph([source, *rest], operation))
+    return keras.tree.flatten(stepper.walk(Value("input", stepper.input_shape), operation))
 
 
 def _emitter(op: keras.Operation) -> Emitter:

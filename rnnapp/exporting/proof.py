@@ -1,0 +1,164 @@
+"""Writing artefacts and proving them: what does not agree with its model is not let out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rnnapp import progress
+from rnnapp.exporting import c99
+from rnnapp.exporting.certificate import certify, failures
+from rnnapp.exporting.formats import FORMATS, Format, Source
+from rnnapp.exporting.reference import Reference
+from rnnapp.exporting.runtimes import RUNTIMES
+from rnnapp.replay import Replay
+
+
+class ExportError(RuntimeError):
+    """An artefact does not agree with its model; nothing was written."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was written, and that it agrees.
+
+    Args:
+        formats: Names in `FORMATS`.
+        refused: Why others were left out, by name.
+        float_layers: Layers that stayed floats among integers, by format.
+        certificate: As `certify` returns it.
+    """
+
+    formats: list[str]
+    refused: dict[str, str]
+    float_layers: dict[str, list[str]]
+    certificate: dict[str, Any]
+
+
+def prove(source: Source, folder: Path, names: list[str], max_quality_loss: float) -> Proof:
+    """Writes formats into an export folder, and certifies them.
+
+    Args:
+        source: What they are made from.
+        folder: Where they go.
+        names: Names in `FORMATS`, or "all" alone.
+        max_quality_loss: By what share of the model's accuracy an artefact may be worse.
+
+    Raises:
+        ValueError: If the model has no such format.
+        ConversionError: If a converter fails.
+        ExportError: If an artefact differs from the model by more than its bound.
+    """
+    possible, refused = possible_formats(names, source)
+    with progress.bar("Exporting") as told:
+        missing = _write_formats(source, folder, possible, told)
+    if missing and names != ["all"]:
+        raise next(iter(missing.values()))
+    names = [name for name in possible if name not in missing]
+    refused |= {name: str(error) for name, error in missing.items()}
+    reference = Reference(source.model, Replay.load(source.replay_path), source.unit)
+    with progress.bar("Certifying") as told:
+        certificate = certify(folder, names, reference, told, max_quality_loss=max_quality_loss)
+    certificate, float_layers = _mixed(source, folder, reference, certificate)
+    if not certificate["passed"]:
+        raise ExportError(_refusal(names, failures(certificate)))
+    return Proof(names, refused, float_layers, certificate)
+
+
+def _write_formats(
+    source: Source, folder: Path, names: list[str], told: progress.Report
+) -> dict[str, Exception]:
+    """Writes formats, those of one kind together; returns why some could not be written."""
+    done, missing = 0, dict[str, Exception]()
+    for write, own in _by_writer(names).items():
+        told(done, len(names))
+        try:
+            write(source, folder, own)
+        except (ConnectionError, c99.UnsupportedLayerError) as error:
+            # What it is made with is not to be had; or C has no kernel of a layer.
+            missing |= dict.fromkeys(own, error)
+        done += len(own)
+    told(len(names), len(names))
+    return missing
+
+
+def _mixed(
+    source: Source, folder: Path, reference: Reference, certificate: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Writes integers that lose too much again, with more and more layers in floats.
+
+    Returns:
+        The new certificate, and the names of those layers by format.
+    """
+    float_layers: dict[str, list[str]] = {}
+    layers = sum(bool(layer.weights) for layer in source.model.layers)
+    for count in range(1, layers):  # the last one stays integers, or nothing would be
+        worse = [name for name in failures(certificate) if FORMATS[name].mixes]
+        if not worse:
+            break
+        for write, own in _by_writer(worse).items():
+            kept = write(dataclasses.replace(source, float_layers=count), folder, own)
+            float_layers |= dict.fromkeys(own, kept)
+        loss = certificate["max_quality_loss"]
+        with progress.bar(f"Certifying again, {', '.join(kept)} in floats") as told:
+            certificate = certify(
+                folder, worse, reference, told, max_quality_loss=loss, known=certificate
+            )
+    return certificate, float_layers
+
+
+def _by_writer(names: list[str]) -> dict[Callable[..., list[str]], list[str]]:
+    """Formats by what writes them, in order."""
+    writers: dict[Callable[..., list[str]], list[str]] = {}
+    for name in names:
+        writers.setdefault(FORMATS[name].write, []).append(name)
+    return writers
+
+
+def possible_formats(names: list[str], source: Source) -> tuple[list[str], dict[str, str]]:
+    """The formats to write; of all, those that the model has and a runtime can prove.
+
+    Args:
+        names: Names in `FORMATS`, or "all" alone.
+        source: What they are made from.
+
+    Returns:
+        Names, and why others are left out.
+
+    Raises:
+        ValueError: If one is named that the model does not have.
+    """
+    if names == ["all"]:
+        refused = {name: form.refusal(source) or _unproved(form) for name, form in FORMATS.items()}
+        refused = {name: reason for name, reason in refused.items() if reason}
+        return [name for name in FORMATS if name not in refused], refused
+    for name in names:
+        if reason := FORMATS[name].refusal(source):
+            raise ValueError(f"The model has no format {name!r}: {reason}")
+    return names, {}
+
+
+def _unproved(form: Format) -> str:
+    """Why a format cannot be proved on this machine; "" if it can."""
+    absent = {name: RUNTIMES[name].absence for name in form.runtimes}
+    if not all(absent.values()):
+        return ""
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in absent.items())
+    return f"no runtime is at hand to prove it. {reasons}"
+
+
+def _refusal(names: list[str], broken: dict[str, list[str]]) -> str:
+    """What is wrong with an export, and what to do."""
+    good = [name for name in names if name not in broken]
+    way_out = (
+        f"Leave out what fails: --formats {','.join(good)}"
+        if good
+        else "Not one of them agrees: look at the model first, by `rnnapp evaluate RUN`"
+    )
+    lines = [line for found in broken.values() for line in found]
+    return "\n".join(
+        ["The export does not agree with its model, so nothing was written:", *lines, way_out]
+    )

@@ -1,0 +1,98 @@
+"""What does not agree is not let out; integers that lose too much get layers of floats."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rnnapp import FORMATS
+from rnnapp.exporting import proof
+from rnnapp.exporting.formats import Source
+
+LAYERS = ["gru_2", "gru_1", "logits", "conv_1"]  # the most sensitive first
+
+
+def check(name: str, passed: bool) -> dict[str, Any]:
+    """What a certificate says of a format."""
+    fault = dict(finite=True, bound=None, max_difference=0.1, repeatable=True, accuracy=0.5)
+    loss = dict(quality_loss=0.0 if passed else 0.5, max_quality_loss=0.01)
+    place = dict(runtime="ai_edge_litert", signature="step", case="windows")
+    return dict(format=name, passed=passed, **fault, **loss, **place)
+
+
+class Judge:
+    """Writers and certificates of formats, which pass from a number of float layers on."""
+
+    def __init__(self, enough: dict[str, int]) -> None:
+        self.enough = enough
+        self.written = dict.fromkeys(enough, 0)
+
+    def write(self, source: Source, folder: Path, names: list[str]) -> list[str]:
+        """Stands for a format's writer."""
+        self.written |= dict.fromkeys(names, source.float_layers)
+        return LAYERS[: source.float_layers]
+
+    def certify(
+        self, folder: Path, formats: list[str], *_: object, known: Any = None, **__: object
+    ) -> dict[str, Any]:
+        """Stands for the certificate."""
+        checks = [c for c in (known["checks"] if known else []) if c["format"] not in formats]
+        checks += [check(name, self.written[name] >= self.enough[name]) for name in formats]
+        passed = all(entry["passed"] for entry in checks)
+        return dict(checks=checks, passed=passed, unproved=[], max_quality_loss=0.01)
+
+
+def mixed(
+    enough: dict[str, int], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """What becomes of formats that need so many layers of floats."""
+    judge = Judge(enough)
+    monkeypatch.setattr(proof, "certify", judge.certify)
+    for name in enough:
+        monkeypatch.setitem(FORMATS, name, dataclasses.replace(FORMATS[name], write=judge.write))
+    layers = [SimpleNamespace(weights=[1])] * len(LAYERS) + [SimpleNamespace(weights=[])]
+    model: Any = SimpleNamespace(layers=layers)
+    source = Source("name", model, folder, [], 1, folder, None, "", {})
+    reference: Any = None
+    first = judge.certify(folder, list(enough))
+    return proof._mixed(source, folder, reference, first)
+
+
+@pytest.mark.parametrize("enough", range(len(LAYERS)))
+def test_as_many_layers_stay_floats_as_it_takes(
+    enough: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None where integers are good enough; what else has been certified is not done again."""
+    certificate, kept = mixed({"tflite_float": 0, "step_int8": enough}, tmp_path, monkeypatch)
+    assert certificate["passed"]
+    assert kept == ({"step_int8": LAYERS[:enough]} if enough else {})
+    assert [c["format"] for c in certificate["checks"]] == ["tflite_float", "step_int8"]
+
+
+def test_a_file_of_floats_alone_is_none_of_integers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where every layer would have to stay, the format is refused."""
+    certificate, _ = mixed({"step_int8": len(LAYERS)}, tmp_path, monkeypatch)
+    assert not certificate["passed"]
+
+
+def test_what_is_no_integer_is_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong float file is wrong, whatever is done about it."""
+    certificate, kept = mixed({"tflite_float": 1, "step_int8": 0}, tmp_path, monkeypatch)
+    assert not certificate["passed"]
+    assert not kept
+
+
+def test_a_refusal_says_which_formats_are_good() -> None:
+    """One bad variant need not cost the others."""
+    said = proof._refusal(["a", "b", "c"], {"b": ["b: differs", "b: keeps state"]})
+    assert said.splitlines()[1:] == [
+        "b: differs",
+        "b: keeps state",
+        "Leave out what fails: --formats a,c",
+    ]
