@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
-import json
 import shutil
 from pathlib import Path
 
@@ -14,39 +12,11 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from pipelines import audio_store
-from pipelines.audio import NO_AUGMENTATION, AudioPipeline, AudioSpec, AugmentationSpec
-from pipelines.base import BadInputs, BadInputWarning, bucket_boundaries, bucketed_batches
+from pipelines.audio import NO_AUGMENTATION, AudioPipeline, AugmentationSpec
 
-RATE = 1000  # a low rate makes tiny data; nothing here depends on it
+from .conftest import RATE, batches, plain, record
+
 CHEAP = dataclasses.replace(NO_AUGMENTATION, gain_probability=1.0, noise_probability=1.0)
-
-
-def plain(**options: object) -> AudioSpec:
-    """Settings without augmentation for recordings at a low rate."""
-    return AudioSpec(**{"sample_rate": RATE, "augmentation": NO_AUGMENTATION} | options)
-
-
-def record(path: Path, samples: np.ndarray) -> None:
-    """Writes samples as a 16-bit file, its folders too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, samples, RATE, subtype="PCM_16")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """60 clips of two words, 0.1 to 1 s long; the first sample tells which clip it is."""
-    draw = np.random.default_rng(0)
-    for word in ("yes", "no"):
-        for speaker in range(30):
-            samples = draw.uniform(-0.5, 0.5, draw.integers(100, 1001))
-            record(tmp_path / "data" / word / f"{speaker:08x}_nohash_0.wav", samples)
-    return tmp_path / "data"
-
-
-def batches(dataset: tf.data.Dataset) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """All of a dataset as NumPy: (waveform, lengths, labels)."""
-    return [(x["waveform"], x["lengths"], y) for x, y in dataset.as_numpy_iterator()]
 
 
 def same(one: list, other: list) -> bool:
@@ -246,78 +216,14 @@ def test_encode_is_what_evaluation_feeds(folder: Path) -> None:
         encoded = pipeline.encode(*raw)
         assert np.array_equal(encoded["waveform"], waveform)
         assert np.array_equal(encoded["lengths"], lengths)
-    double = pipeline.encode(np.repeat(soundfile.read(paths[0])[0], 2), sample_rate=2 * RATE)
-    assert abs(int(double["lengths"][0]) - int(lengths[0])) <= 1
 
 
-def test_bad_files_are_counted_and_the_run_goes_on(folder: Path) -> None:
-    """Each bad file is named with its reason, the rest trains, and one warning sums up."""
-    (folder / "yes" / "empty.wav").touch()
-    (folder / "yes" / "text.wav").write_text("no sound")
-    (folder / "no" / "gone.wav").symlink_to("nowhere")
-    record(folder / "no" / "none.wav", np.zeros(0))
-    with pytest.warns(BadInputWarning, match="4 bad inputs were skipped") as caught:
-        pipeline = AudioPipeline(plain()).fit(str(folder))
-    assert sum(pipeline.splits.values()) == 60
-    assert {Path(where).name for where, _ in pipeline.bad_inputs} == {
-        "empty.wav",
-        "text.wav",
-        "gone.wav",
-        "none.wav",
-    }
-    assert all(why.startswith("the file must ") for _, why in pipeline.bad_inputs)
-    assert str(folder / "yes" / "empty.wav") in str(caught[0].message)
-    assert len(batches(pipeline.dataset("train", 8))) > 0
-
-
-def test_bad_file_can_stop_the_run(folder: Path) -> None:
-    """With `on_bad_input="stop"`, the first bad file is the error, with what to do."""
-    (folder / "yes" / "empty.wav").touch()
-    with pytest.raises(ValueError, match=r"empty\.wav: .*0 bytes.*on_bad_input=skip"):
-        AudioPipeline(plain(on_bad_input="stop")).fit(str(folder))
-
-
-def test_long_clips_are_cut_with_a_warning(folder: Path) -> None:
-    """A recording longer than the window, of ten minutes too, keeps its loudest part."""
-    samples = np.zeros(600 * RATE)
-    samples[300_000:300_400] = 0.5
-    record(folder / "yes" / "long.wav", samples)
-    with pytest.warns(BadInputWarning, match=r"1 clips were longer than 1 s.*long\.wav"):
-        pipeline = AudioPipeline(plain()).fit(str(folder))
-    row = [Path(clip.path).name for clip in pipeline.clips].index("long.wav")
-    kept = pipeline._store.gather(np.array([row]), RATE)[0]
-    assert np.sum(kept == 16384) == 400
-
-
-def test_data_that_cannot_train_is_refused(folder: Path) -> None:
-    """Nothing usable, a class without training clips, an empty split: each says what to do."""
-    with pytest.raises(ValueError, match=r"must have clips in the training split.*no, yes"):
-        AudioPipeline(plain(validation_percent=50, testing_percent=50)).fit(str(folder))
-    pipeline = AudioPipeline(plain(validation_percent=0)).fit(str(folder))
-    with pytest.raises(ValueError, match=r"validation split must not be empty"):
-        pipeline.dataset("validation", 8)
-    with pytest.raises(ValueError, match=r"one of train, validation, test.*split='val'"):
-        pipeline.dataset("val", 8)
-    with pytest.raises(ValueError, match="must be fitted or loaded"):
-        AudioPipeline(plain()).open(str(folder))
-    for path in folder.glob("*/*.wav"):
-        path.write_bytes(b"")
-    with (
-        pytest.warns(BadInputWarning, match="60 bad"),
-        pytest.raises(ValueError, match="at least one usable clip"),
-    ):
-        AudioPipeline(plain()).fit(str(folder))
-
-
-@pytest.mark.parametrize("setting", ["noise", "rooms"])
-def test_wrong_folder_of_noise_or_rooms_is_named(folder: Path, setting: str) -> None:
-    """An absent or empty folder is refused when fitting, not deep inside training."""
-    augmented = {"augmentation": AugmentationSpec()}
-    with pytest.raises(FileNotFoundError, match=f"`{setting}` must be a folder"):
-        AudioPipeline(plain(**augmented | {setting: "gone"})).fit(str(folder))
-    (folder / "yes" / "empty").mkdir()
-    with pytest.raises(ValueError, match=f"`{setting}` must be.*holds none"):
-        AudioPipeline(plain(**augmented | {setting: str(folder / "yes/empty")})).fit(str(folder))
+def test_a_sound_at_another_rate_is_as_long(folder: Path) -> None:
+    """In seconds: twice the samples at twice the rate are as many in the model."""
+    pipeline = AudioPipeline(plain(clip_seconds=None)).fit(str(folder))
+    sound = soundfile.read(pipeline.clips[0].path)[0]
+    double = pipeline.encode(np.repeat(sound, 2), sample_rate=2 * RATE)
+    assert abs(int(double["lengths"][0]) - len(sound)) <= 1
 
 
 def test_recorded_noise_and_rooms_are_heard(folder: Path, tmp_path: Path) -> None:
@@ -344,83 +250,3 @@ def test_progress_counts_every_clip(folder: Path) -> None:
     seen: list[tuple[int, int]] = []
     AudioPipeline(plain()).fit(str(folder), progress=lambda *done: seen.append(done))
     assert seen == [(i + 1, 60) for i in range(60)]
-
-
-def test_store_on_disk_equals_store_in_memory() -> None:
-    """Clips that no longer fit the bound come back the same from a file."""
-    draw = np.random.default_rng(0)
-    clips = [draw.integers(-9, 9, size).astype(np.int16) for size in (5, 0, 9, 3, 7)]
-    memory, disk = audio_store.store(clips), audio_store.store(clips, spill_bytes=20)
-    assert isinstance(disk.samples, np.memmap) and not isinstance(memory.samples, np.memmap)
-    rows = np.array([3, 0, 1, 4, 2])
-    assert np.array_equal(memory.gather(rows, 9), disk.gather(rows, 9))
-    assert memory.gather(rows, 9)[3].tolist() == [*clips[4].tolist(), 0, 0]
-
-
-def test_full_disk_while_spilling_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that outgrows the disk says where, and what to do."""
-
-    class Full:
-        def write(self, content: bytes) -> None:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(audio_store.tempfile, "TemporaryFile", lambda **_: Full())
-    with pytest.raises(OSError, match="set TMPDIR elsewhere.*No space left") as caught:
-        audio_store.store([np.zeros(100, np.int16)], spill_bytes=20)
-    assert caught.value.errno == errno.ENOSPC and caught.value.filename
-
-
-def test_buckets_count_their_batches() -> None:
-    """The announced number of batches is the number that TensorFlow makes."""
-    draw = np.random.default_rng(0)
-    for _ in range(20):
-        lengths = draw.integers(1, 50, draw.integers(1, 90)).astype(np.int32)
-        boundaries = bucket_boundaries(lengths)
-        assert len(boundaries) <= 7 and boundaries == sorted(set(boundaries))
-        made = tf.data.Dataset.from_tensor_slices(lengths).bucket_by_sequence_length(
-            lambda n: n, boundaries or [99], [4] * (len(boundaries or [99]) + 1)
-        )
-        assert len(list(made)) == bucketed_batches(lengths, boundaries, 4)
-    assert bucket_boundaries(np.full(9, 7)) == []
-
-
-def test_spec_is_json_and_back() -> None:
-    """Settings survive JSON, as run folders keep them."""
-    spec = AudioSpec(words=("yes", "no"), augmentation=AugmentationSpec(gain_db=(-3, 3)))
-    assert AudioSpec(**json.loads(json.dumps(dataclasses.asdict(spec)))) == spec
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: AudioSpec(sample_rate=0), "`sample_rate` must be a positive integer. Received: s"),
-        (lambda: AudioSpec(clip_seconds=-1.0), "`clip_seconds` must be a positive number"),
-        (lambda: AudioSpec(words=("yes", "yes")), "`words` must be distinct words"),
-        (lambda: AudioSpec(validation_percent=60, testing_percent=60), "must be at most 100"),
-        (
-            lambda: AudioSpec(on_bad_input="ignore"),
-            "one of skip, stop. Received: on_bad_input='ign",
-        ),
-        (
-            lambda: AugmentationSpec(speed=(2.0, 1.0)),
-            "`speed` must be two numbers, the lower first",
-        ),
-        (lambda: AugmentationSpec(speed=(0.0, 1.0)), "`speed` must be positive"),
-        (lambda: AugmentationSpec(gain_probability=1.5), r"`gain_probability` must be in \[0, 1\]"),
-        (lambda: AugmentationSpec(equalizer_db=-1.0), "`equalizer_db` must be zero or more"),
-    ],
-)
-def test_wrong_setting_is_named(make: object, message: str) -> None:
-    """A setting that makes no sense is refused when it is made."""
-    with pytest.raises(ValueError, match=message):
-        make()
-
-
-def test_bad_inputs_warn_once_for_many() -> None:
-    """A warning shows five and counts the rest."""
-    bad = BadInputs("skip")
-    for i in range(9):
-        bad.add(f"{i}.wav", "the file must be good.")
-    with pytest.warns(BadInputWarning, match=r"9 bad inputs(.|\n)*4\.wav(.|\n)*and 4 more"):
-        bad.warn()
-    bad.warn(since=9)

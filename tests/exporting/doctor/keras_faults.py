@@ -12,10 +12,13 @@ from typing import Any
 import h5py  # type: ignore[import-untyped]
 import keras
 import numpy as np
+import pytest
 
 Builder = Callable[[Path], Path]
 Wiring = Callable[[Any], Any]
 FEATURES = 5
+# Keras warns of some lost masks itself, though not of all.
+WARNED = pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
 
 
 class Scaled(keras.layers.Layer):

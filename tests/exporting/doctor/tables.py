@@ -206,10 +206,3 @@ def recurrent() -> Tables:
     tables.operator("UNIDIRECTIONAL_SEQUENCE_RNN", [x, *weights, state], [y], options)
     tables.signature("predict", {"x": x}, {"y": y})
     return tables
-
-
-def with_stored(tables: Tables, name: str, values: np.ndarray) -> Tables:
-    """The same with other values in a stored tensor."""
-    found = next(tensor for tensor in tables.last.tensors if tensor.name == name.encode())
-    tables.model.buffers[found.buffer].data = np.frombuffer(values.tobytes(), np.uint8)
-    return tables

@@ -149,7 +149,7 @@ def test_a_graph_stands_for_its_folder(tmp_path: Path) -> None:
 
 
 def test_damage_anywhere_is_an_error_or_seen(tmp_path: Path) -> None:
-    """One byte in a thousand, wherever it lies: no crash, and nothing but our own errors."""
+    """Three bytes of a file, wherever they lie: no crash, and nothing but our own errors."""
     generator, path = random.Random(0), tmp_path / "model.tflite"
     whole = recurrent().content()
     refused = 0

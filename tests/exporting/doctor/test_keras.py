@@ -1,4 +1,4 @@
-"""Faults of `.keras` files are found, and sound files are left in peace."""
+"""What is found in `.keras` files, and what is not, is true of Keras itself."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnnapp.exporting.doctor import diagnose
 from rnnapp.exporting.doctor.keras_masks import ATTENTION, CARRIERS
 
-from .keras_faults import FAULTS, FEATURES, SOUND
+from .keras_faults import FAULTS, FEATURES, SOUND, WARNED
 
-# Keras warns of some lost masks itself, though not of all.
-pytestmark = pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
+pytestmark = WARNED
 
 # Two files are not as Keras 3 writes them.
 OF_PADDING = [
@@ -24,20 +22,6 @@ OF_PADDING = [
     for name in FAULTS
     if name.startswith(("lost-mask", "left-padding")) and not name.endswith(("Keras 2", "setting"))
 ]
-
-
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_planted_fault_is_found(name: str, tmp_path: Path) -> None:
-    """That fault, and no other, with what to do."""
-    findings = diagnose(FAULTS[name](tmp_path))
-    assert [finding.code for finding in findings] == [name.partition("/")[0]]
-    assert all(finding.where and finding.reason and finding.remedy for finding in findings)
-
-
-@pytest.mark.parametrize("name", SOUND)
-def test_a_sound_file_is_left_in_peace(name: str, tmp_path: Path) -> None:
-    """Findings that are none cost trust in all others."""
-    assert diagnose(SOUND[name](tmp_path)) == []
 
 
 @pytest.mark.parametrize("name", OF_PADDING)
