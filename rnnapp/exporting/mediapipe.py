@@ -13,16 +13,11 @@ import keras
 import tensorflow as tf
 
 from rnnapp.exporting import lowering, signatures
-from rnnapp.layers import PadMarker, RunningMean, SequencePooling
-from rnnapp.layers.streaming import infer, makes_mask, step_rnn
+from rnnapp.layers import PadMarker, RunningMean, SequencePooling, recurrence
+from rnnapp.layers.streaming import infer, makes_mask
 
-# The equations that are written out below; a layer with others runs its own cell.
-_USUAL = {
-    "activation": "tanh",
-    "recurrent_activation": "sigmoid",
-    "use_bias": True,
-    "reset_after": True,
-}
+# The equations that the fused operator has; a layer with others is unrolled.
+_FUSED = {"activation": "tanh", "recurrent_activation": "sigmoid", "use_bias": True}
 _CLOSED = -100.0  # sigmoid(-100) is 4e-44
 _LARGEST = 1e6  # beyond any feature
 
@@ -151,40 +146,12 @@ def _recurrent(layer: keras.layers.RNN, x: tf.Tensor) -> tf.Tensor:
     if layer.go_backwards:
         x = tf.reverse(x, [1])
     config = layer.get_config()
-    if type(layer) in _WRITTEN_OUT and all(config.get(k, v) == v for k, v in _USUAL.items()):
-        outputs = _WRITTEN_OUT[type(layer)](layer, x)
+    if type(layer) is keras.layers.LSTM and all(config[k] == v for k, v in _FUSED.items()):
+        outputs = _lstm(layer, x)
         return outputs if layer.return_sequences else outputs[:, -1]
     sizes = keras.tree.flatten(layer.cell.state_size)
     states = {str(number): tf.zeros((x.shape[0], size)) for number, size in enumerate(sizes)}
-    return step_rnn(layer, x, states)[0]
-
-
-def _simple_rnn(layer: keras.layers.SimpleRNN, x: tf.Tensor) -> tf.Tensor:
-    """An Elman layer; the inputs' part of all timesteps is one product."""
-    cell, outputs = layer.cell, []
-    h = tf.zeros((x.shape[0], layer.units))
-    for of_x in tf.unstack(tf.matmul(x, cell.kernel) + cell.bias, axis=1):
-        h = tf.tanh(of_x + tf.matmul(h, cell.recurrent_kernel))  # (batch, units)
-        outputs.append(h)
-    return tf.stack(outputs, axis=1)
-
-
-def _gru(layer: keras.layers.GRU, x: tf.Tensor) -> tf.Tensor:
-    """A GRU; the inputs' part of all timesteps is one product, both gates are another."""
-    cell, gates, outputs = layer.cell, 2 * layer.units, []
-    of_x = tf.matmul(x, cell.kernel) + cell.bias[0]  # (batch, timesteps, 3 units)
-    gates_of_x = tf.unstack(of_x[..., :gates] + cell.bias[1, :gates], axis=1)
-    candidates_of_x = tf.unstack(of_x[..., gates:], axis=1)
-    gate_kernel, kernel = tf.split(cell.recurrent_kernel, [gates, layer.units], axis=1)
-    h = tf.zeros((x.shape[0], layer.units))
-    for gate_of_x, candidate_of_x in zip(gates_of_x, candidates_of_x, strict=True):
-        opened = tf.sigmoid(gate_of_x + tf.matmul(h, gate_kernel))
-        update, reset = tf.split(opened, 2, axis=1)
-        of_h = tf.matmul(h, kernel) + cell.bias[1, gates:]
-        candidate = tf.tanh(candidate_of_x + reset * of_h)
-        h = candidate + update * (h - candidate)  # (batch, units)
-        outputs.append(h)
-    return tf.stack(outputs, axis=1)
+    return recurrence.step(layer, x, states)[0]
 
 
 def _lstm(layer: keras.layers.LSTM, x: tf.Tensor) -> tf.Tensor:
@@ -240,11 +207,6 @@ def _operator(name: str) -> Callable[..., tuple[tf.Tensor, ...]]:
     return tf.function(lstm, autograph=False, experimental_attributes=attributes)
 
 
-_WRITTEN_OUT: dict[type, Callable[..., tf.Tensor]] = {
-    keras.layers.SimpleRNN: _simple_rnn,
-    keras.layers.LSTM: _lstm,
-    keras.layers.GRU: _gru,
-}
 _REPLACEMENTS: dict[type, Callable[..., tf.Tensor]] = {
     keras.layers.Masking: _unchanged,
     PadMarker: _unchanged,

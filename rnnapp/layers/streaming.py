@@ -10,6 +10,8 @@ import keras
 import tensorflow as tf
 from keras.src.ops.numpy import ExpandDims  # the one operation that the builders use bare
 
+from rnnapp.layers import recurrence
+
 States = dict[str, tf.Tensor]
 Part = Literal["whole", "front", "body"]
 
@@ -18,6 +20,7 @@ _TIMELESS = (
     keras.layers.Activation,
     keras.layers.Dense,
     keras.layers.Dropout,
+    keras.layers.Embedding,
     keras.layers.InputLayer,
     keras.layers.Masking,
     keras.layers.SpatialDropout1D,
@@ -141,6 +144,16 @@ def cut_of(model: keras.Model) -> keras.layers.Layer:
             return first
 
 
+def has_front(model: keras.Model) -> bool:
+    """Whether anything happens before a causal model's body.
+
+    Args:
+        model: A functional model.
+    """
+    front, body = StepModel(model, "front"), StepModel(model, "body")
+    return bool(front.state_shapes) or front.input_shape != body.input_shape
+
+
 def _ancestors(op: keras.Operation) -> list[keras.Operation]:
     """An operation, and all that it is computed from."""
     found: dict[int, keras.Operation] = {}
@@ -216,7 +229,7 @@ def _run(op: keras.Operation, args: tuple, states: States) -> tuple[Any, States]
         return args[0], {}
     own = {key: states[f"{op.name}_{key}"] for key in _state_shapes(op)}
     if isinstance(op, keras.layers.RNN):
-        return step_rnn(op, args[0], own)
+        return recurrence.step(op, args[0], own)
     if hasattr(op, "step"):
         return op.step(args[0], own)
     if isinstance(op, keras.layers.LayerNormalization):
@@ -240,20 +253,3 @@ def _normalized(layer: keras.layers.LayerNormalization, x: tf.Tensor) -> tf.Tens
     x = centred * tf.math.rsqrt(variance + layer.epsilon)
     x = x if layer.gamma is None else x * layer.gamma
     return x if layer.beta is None else x + layer.beta
-
-
-def step_rnn(
-    layer: keras.layers.RNN, inputs: tf.Tensor, states: States
-) -> tuple[tf.Tensor, States]:
-    """A recurrent layer over the timesteps of a call, unrolled, (batch, timesteps, features)."""
-    sizes = layer.cell.state_size
-    sizes = sizes if isinstance(sizes, list | tuple) else [sizes]
-    carried, outputs = list(states.values()), []
-    for t in range(inputs.shape[1]):
-        output, changed = infer(
-            layer.cell, inputs[:, t], keras.tree.pack_sequence_as(sizes, carried)
-        )
-        carried = keras.tree.flatten(changed)
-        outputs.append(output)
-    stacked = tf.stack(outputs, axis=1) if layer.return_sequences else outputs[-1]
-    return stacked, dict(zip(states, carried, strict=True))

@@ -133,7 +133,7 @@ class Program:
         rows, columns = weights.shape
         sizes: dict[str, object] = {"rows": rows, "columns": columns}
         if not (self.int8 and quantize):
-            return {**sizes, "floats": self.array(name, weights)}
+            return {**sizes, "floats": self.array(name, weights.T)}
         self.need(bytes=columns)
         values, scales = quantized(_finite(name, weights))
         return {

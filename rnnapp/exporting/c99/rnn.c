@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define LANES 8
+#define BLOCK 16
 
 /* Sums side by side: processors add one while another is under way, and compilers make vectors. */
 static float dot(const float *a, const float *b, size_t count)
@@ -29,6 +30,7 @@ static int32_t dot_bytes(const int8_t *a, const int8_t *b, size_t count)
 }
 
 static float larger(float a, float b) { return a > b ? a : b; }
+static float smaller(float a, float b) { return a < b ? a : b; }
 
 /* Rounds x to int8; returns the value of one unit. */
 static float quantize(const float *x, size_t count, int8_t *bytes)
@@ -46,42 +48,106 @@ static float quantize(const float *x, size_t count, int8_t *bytes)
     return largest / 127.0f;
 }
 
-static rnn_matrix rows_of(const rnn_matrix *matrix, size_t first, size_t count)
+static void multiply_bytes(const rnn_matrix *matrix, size_t first, size_t count, const float *x,
+                           const float *bias, float *y, const rnn_scratch *scratch)
 {
-    rnn_matrix part = *matrix;
-    part.rows = count;
-    if (part.bytes) {
-        part.bytes += first * part.columns;
-        part.scales += first;
-    } else {
-        part.floats += first * part.columns;
+    const size_t columns = matrix->columns;
+    const int8_t *weights = matrix->bytes + first * columns;
+    const float *scales = matrix->scales + first;
+    const float unit = quantize(x, columns, scratch->bytes);
+    for (size_t row = 0; row < count; row++, weights += columns) {
+        const float product = (float)dot_bytes(weights, scratch->bytes, columns);
+        y[row] = unit * scales[row] * product + (bias ? bias[row] : 0.0f);
     }
-    return part;
 }
 
-float rnn_linear(float x) { return x; }
-float rnn_relu(float x) { return x > 0.0f ? x : 0.0f; }
-float rnn_sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+/* Columns of weights times x, for BLOCK rows. Their sums stay in registers, and the weights that go
+ * there lie together: compilers make vectors of both, since no sum changes its order. */
+static void multiply_block(const float *weights, size_t stride, const float *x, size_t columns,
+                           float *y)
+{
+    float sums[BLOCK] = {0.0f};
+    for (size_t column = 0; column < columns; column++, weights += stride)
+        for (size_t i = 0; i < BLOCK; i++)
+            sums[i] += weights[i] * x[column];
+    for (size_t i = 0; i < BLOCK; i++)
+        y[i] += sums[i];
+}
+
+static void multiply_floats(const rnn_matrix *matrix, size_t first, size_t count, const float *x,
+                            const float *bias, float *y)
+{
+    const size_t columns = matrix->columns, stride = matrix->rows;
+    const float *weights = matrix->floats + first;
+    if (!bias)
+        memset(y, 0, count * sizeof *y);
+    else if (bias != y)
+        memcpy(y, bias, count * sizeof *y);
+    for (; count >= BLOCK; count -= BLOCK, weights += BLOCK, y += BLOCK)
+        multiply_block(weights, stride, x, columns, y);
+    for (size_t row = 0; row < count; row++)
+        for (size_t column = 0; column < columns; column++)
+            y[row] += weights[column * stride + row] * x[column];
+}
+
+/* As rnn_multiply, with `count` rows from `first` on. */
+static void multiply_rows(const rnn_matrix *matrix, size_t first, size_t count, const float *x,
+                          const float *bias, float *y, const rnn_scratch *scratch)
+{
+    if (matrix->bytes)
+        multiply_bytes(matrix, first, count, x, bias, y, scratch);
+    else
+        multiply_floats(matrix, first, count, x, bias, y);
+}
 
 void rnn_multiply(const rnn_matrix *matrix, const float *x, const float *bias, float *y,
                   const rnn_scratch *scratch)
 {
-    const size_t rows = matrix->rows, columns = matrix->columns;
-    const float unit = matrix->bytes ? quantize(x, columns, scratch->bytes) : 0.0f;
-    for (size_t row = 0; row < rows; row++) {
-        const size_t start = row * columns;
-        const float product = matrix->bytes
-            ? unit * matrix->scales[row]
-                * (float)dot_bytes(matrix->bytes + start, scratch->bytes, columns)
-            : dot(matrix->floats + start, x, columns);
-        y[row] = bias ? bias[row] + product : product;
-    }
+    multiply_rows(matrix, 0, matrix->rows, x, bias, y, scratch);
 }
 
-void rnn_activate(rnn_activation activation, const float *x, size_t count, float *y)
+/* e^x = 2^n e^r with |r| <= ln 2 / 2, for |x| <= 87. Taylor's series up to r^7 / 7! misses less
+ * than 6e-9 of e^r. Unlike expf, it has no branches: compilers make vectors of a loop of it. */
+static float exponential(float x)
+{
+    const int32_t exponent = (int32_t)(x * 1.44269504f + 127.5f);  /* n + 127, as float has it */
+    const float n = (float)(exponent - 127);
+    const float r = x - n * 0.693359375f + n * 2.12194440e-4f;  /* the first product is exact */
+    const float series = 1.0f + r * (1.0f + r * (1.0f / 2.0f + r * (1.0f / 6.0f + r * (1.0f / 24.0f
+        + r * (1.0f / 120.0f + r * (1.0f / 720.0f + r * (1.0f / 5040.0f)))))));
+    const uint32_t bits = (uint32_t)exponent << 23;
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return series * power;
+}
+
+void rnn_linear(const float *x, size_t count, float *y) { memmove(y, x, count * sizeof *y); }
+
+void rnn_relu(const float *x, size_t count, float *y)
 {
     for (size_t i = 0; i < count; i++)
-        y[i] = activation(x[i]);
+        y[i] = larger(x[i], 0.0f);
+}
+
+/* Between limits, in a loop of its own: the branches of a limit would spoil the next one. */
+static void clip(const float *x, size_t count, float limit, float *y)
+{
+    for (size_t i = 0; i < count; i++)
+        y[i] = smaller(larger(x[i], -limit), limit);
+}
+
+void rnn_sigmoid(const float *x, size_t count, float *y)
+{
+    clip(x, count, 87.0f, y);
+    for (size_t i = 0; i < count; i++)
+        y[i] = 1.0f / (1.0f + exponential(-y[i]));
+}
+
+void rnn_tanh(const float *x, size_t count, float *y)
+{
+    clip(x, count, 43.0f, y);
+    for (size_t i = 0; i < count; i++)
+        y[i] = 2.0f / (1.0f + exponential(-2.0f * y[i])) - 1.0f;
 }
 
 void rnn_softmax(const float *x, size_t count, float *y)
@@ -235,7 +301,7 @@ void rnn_convolve(const rnn_convolution_settings *s, const float *x, size_t time
             const ptrdiff_t first = (ptrdiff_t)(band * s->stride_bands) - (ptrdiff_t)s->padding;
             gather(s, past, x, first, scratch->floats);
             rnn_multiply(&s->kernel, scratch->floats, s->bias, y, scratch);
-            rnn_activate(rnn_relu, y, s->kernel.rows, y);
+            rnn_relu(y, s->kernel.rows, y);
         }
         rnn_push(past, kept * frame, x, s->stride_time * frame);
     }
@@ -246,53 +312,54 @@ void rnn_simple_rnn(const rnn_gates *g, const float *x, float *h, const rnn_scra
     float *sums = scratch->floats;
     rnn_multiply(&g->input, x, g->bias, sums, scratch);
     rnn_multiply(&g->recurrent, h, sums, sums, scratch);
-    for (size_t i = 0; i < g->units; i++)
-        h[i] = g->activation(sums[i]);
+    g->activation(sums, g->units, h);
 }
 
 void rnn_lstm(const rnn_gates *g, const float *x, float *h, float *c, const rnn_scratch *scratch)
 {
     const size_t units = g->units;
-    float *sums = scratch->floats;
-    rnn_multiply(&g->input, x, g->bias, sums, scratch);
-    rnn_multiply(&g->recurrent, h, sums, sums, scratch);
-    for (size_t k = 0; k < units; k++) {
-        const float i = g->recurrent_activation(sums[k]);
-        const float f = g->recurrent_activation(sums[units + k]);
-        const float o = g->recurrent_activation(sums[3 * units + k]);
-        c[k] = f * c[k] + i * g->activation(sums[2 * units + k]);
-        h[k] = o * g->activation(c[k]);
-    }
+    float *i = scratch->floats, *f = i + units, *candidate = f + units, *o = candidate + units;
+    rnn_multiply(&g->input, x, g->bias, i, scratch);  /* all four, one after another */
+    rnn_multiply(&g->recurrent, h, i, i, scratch);
+    g->recurrent_activation(i, 2 * units, i);
+    g->activation(candidate, units, candidate);
+    g->recurrent_activation(o, units, o);
+    for (size_t k = 0; k < units; k++)
+        c[k] = f[k] * c[k] + i[k] * candidate[k];
+    g->activation(c, units, h);
+    for (size_t k = 0; k < units; k++)
+        h[k] *= o[k];
 }
 
 void rnn_gru(const rnn_gates *g, const float *x, float *h, const rnn_scratch *scratch)
 {
     const size_t units = g->units;
-    float *of_x = scratch->floats, *of_h = of_x + 3 * units;
-    rnn_multiply(&g->input, x, g->bias, of_x, scratch);
+    float *z = scratch->floats, *r = z + units, *candidate = r + units, *of_h = candidate + units;
+    rnn_multiply(&g->input, x, g->bias, z, scratch);  /* all three, one after another */
     rnn_multiply(&g->recurrent, h, g->recurrent_bias, of_h, scratch);
-    for (size_t i = 0; i < units; i++) {
-        const size_t r_at = units + i, n_at = 2 * units + i;
-        const float z = g->recurrent_activation(of_x[i] + of_h[i]);
-        const float r = g->recurrent_activation(of_x[r_at] + of_h[r_at]);
-        h[i] = z * h[i] + (1.0f - z) * g->activation(of_x[n_at] + r * of_h[n_at]);
-    }
+    for (size_t i = 0; i < 2 * units; i++)
+        z[i] += of_h[i];
+    g->recurrent_activation(z, 2 * units, z);
+    for (size_t i = 0; i < units; i++)
+        candidate[i] += r[i] * of_h[2 * units + i];
+    g->activation(candidate, units, candidate);
+    for (size_t i = 0; i < units; i++)
+        h[i] = z[i] * h[i] + (1.0f - z[i]) * candidate[i];
 }
 
 void rnn_gru_reset_before(const rnn_gates *g, const float *x, float *h, const rnn_scratch *scratch)
 {
     const size_t units = g->units;
-    const rnn_matrix of_gates = rows_of(&g->recurrent, 0, 2 * units);
-    const rnn_matrix of_candidate = rows_of(&g->recurrent, 2 * units, units);
     float *z = scratch->floats, *r = z + units, *candidate = r + units, *reset = candidate + units;
     rnn_multiply(&g->input, x, g->bias, z, scratch);  /* all three, one after another */
-    rnn_multiply(&of_gates, h, z, z, scratch);
-    rnn_activate(g->recurrent_activation, z, 2 * units, z);
+    multiply_rows(&g->recurrent, 0, 2 * units, h, z, z, scratch);
+    g->recurrent_activation(z, 2 * units, z);
     for (size_t i = 0; i < units; i++)
         reset[i] = r[i] * h[i];
-    rnn_multiply(&of_candidate, reset, candidate, candidate, scratch);
+    multiply_rows(&g->recurrent, 2 * units, units, reset, candidate, candidate, scratch);
+    g->activation(candidate, units, candidate);
     for (size_t i = 0; i < units; i++)
-        h[i] = z[i] * h[i] + (1.0f - z[i]) * g->activation(candidate[i]);
+        h[i] = z[i] * h[i] + (1.0f - z[i]) * candidate[i];
 }
 
 void rnn_layer_norm(const float *gamma, const float *beta, float epsilon, const float *x,
@@ -375,8 +442,8 @@ void rnn_attend(const rnn_attention_settings *s, const float *frames, const floa
     for (size_t head = 0; head < s->heads; head++) {
         /* The query goes through the key's kernel once, not every frame; the key's bias adds the
          * same to every score of a head, which a softmax does not see. */
-        const rnn_matrix key = rows_of(&s->key, head * s->features, s->features);
-        rnn_multiply(&key, query + head * size, NULL, focus, scratch);
+        multiply_rows(&s->key, head * s->features, s->features, query + head * size, NULL, focus,
+                      scratch);
         attend_head(s, frames, heard, focus, head * size, y + head * size);
     }
 }

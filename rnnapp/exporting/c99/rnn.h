@@ -14,10 +14,10 @@
 extern "C" {
 #endif
 
-/* Weights by rows, one for each output: float, or int8 with a scale for each row. */
+/* Weights with a row for each output: float, or int8 with a scale for each row. */
 typedef struct {
     size_t rows, columns;
-    const float *floats;  /* (rows, columns); NULL if int8 */
+    const float *floats;  /* (columns, rows), transposed for vectors; NULL if int8 */
     const int8_t *bytes;  /* (rows, columns); NULL if float */
     const float *scales;  /* (rows); NULL if float */
 } rnn_matrix;
@@ -28,20 +28,18 @@ typedef struct {
     int8_t *bytes;  /* as many as the longest row of an int8 matrix; NULL if there is none */
 } rnn_scratch;
 
-/* An activation of one number: these, or tanhf of <math.h>. */
-typedef float (*rnn_activation)(float);
-float rnn_linear(float x);
-float rnn_relu(float x);
-float rnn_sigmoid(float x);
+/* y = activation(x); `y` may be `x`. The last two are off by 2e-7 at most, wherever x lies. */
+typedef void (*rnn_activation)(const float *x, size_t count, float *y);
+void rnn_linear(const float *x, size_t count, float *y);
+void rnn_relu(const float *x, size_t count, float *y);
+void rnn_sigmoid(const float *x, size_t count, float *y);
+void rnn_tanh(const float *x, size_t count, float *y);
 
 /* y = matrix x + bias. `bias` may be NULL, or `y` itself, to which the product is then added.
  * With int8 weights x is rounded to int8 by its own scale, and products are summed in int32: exact
  * for up to 133,000 columns. */
 void rnn_multiply(const rnn_matrix *matrix, const float *x, const float *bias, float *y,
                   const rnn_scratch *scratch);
-
-/* y = activation(x); `y` may be `x`. */
-void rnn_activate(rnn_activation activation, const float *x, size_t count, float *y);
 
 /* y = softmax(x); `y` may be `x`. */
 void rnn_softmax(const float *x, size_t count, float *y);

@@ -24,7 +24,7 @@ ACTIVATIONS: dict[Callable, str] = {
     keras.activations.linear: "rnn_linear",
     keras.activations.relu: "rnn_relu",
     keras.activations.sigmoid: "rnn_sigmoid",
-    keras.activations.tanh: "tanhf",
+    keras.activations.tanh: "rnn_tanh",
 }
 
 
@@ -171,7 +171,7 @@ def _activate(program: Program, layer: Any, x: Value, y: Value) -> None:
             program.step(f"rnn_softmax({source}, {x.features}, {target});")
     else:
         function = _function(layer, layer.activation)
-        program.step(f"rnn_activate({function}, {x.name}, {x.size}, {y.name});")
+        program.step(f"{function}({x.name}, {x.size}, {y.name});")
 
 
 def _function(layer: keras.layers.Layer, function: Callable) -> str:
