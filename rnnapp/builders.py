@@ -18,7 +18,7 @@ from rnnapp.layers import (
     SequencePooling,
     SpecAugment,
 )
-from rnnapp.specs import ConvSpec, FrontSpec, RNNSpec
+from rnnapp.specs import ConvSpec, EmbeddingSpec, FrontSpec, RNNSpec
 
 
 def many_to_one(
@@ -26,51 +26,49 @@ def many_to_one(
     num_outputs: int,
     *,
     sample_rate: int | None = None,
+    vocabulary_size: int | None = None,
     num_features: int | None = None,
     window: float | None = None,
     name: str = "many_to_one",
 ) -> keras.Model:
     """A model from a sequence to one vector of logits.
 
-    Its inputs are `waveform`, float32 (batch, samples), where `spec.front` is set, else
-    `features`, float32 (batch, timesteps, features); and `lengths`, int32 (batch,), the true
-    length of each in samples or timesteps.
+    Its inputs are a sequence, of which the spec decides the kind, and `lengths`, int32 (batch,),
+    the true length of each. The sequence is `waveform`, float32 (batch, samples), where
+    `spec.front` is set; `token_ids`, int32 (batch, timesteps), where `spec.embedding` is; else
+    `features`, float32 (batch, timesteps, features).
 
     Args:
         spec: The model.
         num_outputs: Logits.
         sample_rate: Of the waveform, in hertz; where `spec.front` is set.
-        num_features: Of the features; where `spec.front` is None.
+        vocabulary_size: Tokens, padding included; where `spec.embedding` is set.
+        num_features: Of the features; where neither is.
         window: What a pooling layer looks back at, in seconds of a waveform or timesteps of
-            features; None for the whole sequence.
+            another sequence; None for the whole sequence.
         name: The model's name.
 
     Returns:
         A functional model with output `logits`, float32 (batch, num_outputs).
 
     Raises:
-        ValueError: If `sample_rate` or `num_features` is missing or superfluous.
+        ValueError: If `sample_rate`, `vocabulary_size` or `num_features` is missing or superfluous.
     """
-    if (spec.front is None) == (num_features is None) or (spec.front is None) != (
-        sample_rate is None
-    ):
-        raise ValueError(
-            "`many_to_one` must get `sample_rate` for a model with a front end, `num_features` for "
-            f"one without. Received: front={spec.front}, sample_rate={sample_rate}, "
-            f"num_features={num_features}"
-        )
-    # Front
+    size = _size(spec, sample_rate, vocabulary_size, num_features)
     lengths = keras.Input((), dtype="int32", name="lengths")
     strides = math.prod(convolution.stride_time for convolution in spec.convolutions)
+    window_unit = 1.0
+    # Front
     if spec.front is not None:
-        assert sample_rate is not None
         source = keras.Input((None,), name="waveform")
-        x, mask = _waveform_front(spec.front, sample_rate, strides, source, lengths)
+        x, mask = _waveform_front(spec.front, size, strides, source, lengths)
         window_unit = 1000.0 / spec.front.frame_step_ms  # frames
+    elif spec.embedding is not None:
+        source = keras.Input((None,), dtype="int32", name="token_ids")
+        x, mask = _mask(_embedded(spec.embedding, size, source), lengths, stride=1)
     else:
-        source = keras.Input((None, num_features), name="features")
+        source = keras.Input((None, size), name="features")
         x, mask = _mask(source, lengths, stride=1)
-        window_unit = 1.0
     # Recurrent stack
     x, mask = _convolutions(spec.convolutions, x, mask)
     x = _recurrent_stack(spec, x, mask)
@@ -81,6 +79,37 @@ def many_to_one(
     x = keras.layers.Dropout(spec.dropout, name="head_dropout")(x)
     logits = keras.layers.Dense(num_outputs, name="logits")(x)
     return keras.Model([source, lengths], logits, name=name)
+
+
+def _size(
+    spec: RNNSpec, sample_rate: int | None, vocabulary_size: int | None, num_features: int | None
+) -> int:
+    """The one size that the model's kind of input wants."""
+    sizes = {
+        "sample_rate": (sample_rate, spec.front is not None),
+        "vocabulary_size": (vocabulary_size, spec.embedding is not None),
+        "num_features": (num_features, spec.front is None and spec.embedding is None),
+    }
+    (wanted,) = (name for name, (_, wants) in sizes.items() if wants)
+    size = sizes[wanted][0]
+    if size is None or any(other is not None and not wants for other, wants in sizes.values()):
+        received = ", ".join(f"{name}={other}" for name, (other, _) in sizes.items())
+        raise ValueError(
+            f"A model with front={spec.front}, embedding={spec.embedding} must get `{wanted}`, and "
+            f"nothing else of its kind. Received: {received}"
+        )
+    return size
+
+
+def _embedded(spec: EmbeddingSpec, vocabulary_size: int, token_ids: KerasTensor) -> KerasTensor:
+    """A vector for each token, (batch, timesteps, dim)."""
+    x = keras.layers.Embedding(vocabulary_size, spec.dim, name="embedding")(token_ids)
+    if spec.token_dropout:
+        # One draw for all features of a timestep.
+        x = keras.layers.Dropout(
+            spec.token_dropout, noise_shape=(None, None, 1), name="token_dropout"
+        )(x)
+    return keras.layers.SpatialDropout1D(spec.dropout, name="embedding_dropout")(x)
 
 
 def _waveform_front(

@@ -21,7 +21,8 @@ class Replay:
     """Validation sequences kept with a run.
 
     Args:
-        sequences: Float32 (examples, time, ...), padded with zeros on the right.
+        sequences: Float32 (examples, time, ...), or int32 (examples, time) of tokens, padded with
+            zeros on the right.
         lengths: True lengths, int32 (examples,).
         targets: Labels, int32 (examples,).
     """
@@ -59,11 +60,15 @@ class Replay:
     def load(cls, path: Path) -> Replay:
         """Reads what `save` wrote."""
         with np.load(path) as arrays:
-            return cls(arrays["sequences"].astype(np.float32), arrays["lengths"], arrays["targets"])
+            sequences = arrays["sequences"]
+            exact = sequences.astype(np.float32) if sequences.dtype.kind == "f" else sequences
+            return cls(exact, arrays["lengths"], arrays["targets"])
 
     def save(self, path: Path) -> None:
-        """Writes the sequences as float16, in which a 16-bit recording keeps 11 bits."""
-        sequences = self.sequences.astype(np.float16)
+        """Writes floats as float16, in which a 16-bit recording keeps 11 bits."""
+        sequences = self.sequences
+        if sequences.dtype.kind == "f":
+            sequences = sequences.astype(np.float16)
         np.savez_compressed(path, sequences=sequences, lengths=self.lengths, targets=self.targets)
 
     @property

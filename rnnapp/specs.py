@@ -118,6 +118,29 @@ class FrontSpec:
 
 
 @dataclass(frozen=True)
+class EmbeddingSpec:
+    """The front of a model of tokens: a vector for each.
+
+    Args:
+        dim: Size of the vectors.
+        token_dropout: Share of tokens whose vector is dropped whole in training (Gal and
+            Ghahramani 2016, arXiv:1512.05287).
+        dropout: Share of the vectors' features dropped in training, the same ones at every
+            timestep of a sequence.
+    """
+
+    dim: int = 128
+    token_dropout: float = 0.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Checks the fields."""
+        overrides.settle_types(self)
+        _positive(self, "dim")
+        _fraction(self, "token_dropout", "dropout")
+
+
+@dataclass(frozen=True)
 class ConvSpec:
     """One causal convolution over (time, frequency), with batch normalisation and ReLU.
 
@@ -167,7 +190,8 @@ class RNNSpec:
         num_heads: Heads of attention pooling.
         convolutions: Causal convolutions between front and stack, which make a CRNN
             (Arik et al. 2017, arXiv:1703.05390).
-        front: The audio front end; None for a model that is fed features.
+        front: The audio front end; None for a model that hears no waveform.
+        embedding: The front of a model that reads tokens; None for one that does not.
     """
 
     cell: str = "gru"
@@ -181,6 +205,7 @@ class RNNSpec:
     num_heads: int = 4
     convolutions: tuple[ConvSpec, ...] = ()
     front: FrontSpec | None = None
+    embedding: EmbeddingSpec | None = None
 
     def __post_init__(self) -> None:
         """Checks the fields against each other."""
@@ -188,6 +213,12 @@ class RNNSpec:
         require(self.cell in CELLS, "cell", f"one of {', '.join(CELLS)}", self.cell)
         _positive(self, "units", "num_layers", "num_heads")
         _fraction(self, "dropout", "recurrent_dropout")
+        require(
+            self.front is None or self.embedding is None,
+            "embedding",
+            "null in a model with an audio front end",
+            self.embedding,
+        )
 
 
 @dataclass(frozen=True)

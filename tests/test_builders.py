@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from rnnapp import builders
 from rnnapp.layers import CELLS
-from rnnapp.specs import ConvSpec, FrontSpec, RNNSpec
+from rnnapp.specs import ConvSpec, EmbeddingSpec, FrontSpec, RNNSpec
 
 # A model in which every setting has something to act on, and another value for each.
 BASE = RNNSpec(
@@ -26,6 +27,7 @@ BASE = RNNSpec(
         "mfcc", num_mel_bins=12, num_mfcc=8, mean_seconds=0.1, time_masks=1, frequency_masks=1
     ),
 )
+READER = RNNSpec(units=4, num_layers=1, embedding=EmbeddingSpec())
 OTHER: dict[str, Any] = {
     "cell": "lstm",
     "units": 6,
@@ -38,7 +40,9 @@ OTHER: dict[str, Any] = {
     "num_heads": 1,
     "convolutions": (),
     "front": FrontSpec(),
+    "embedding": EmbeddingSpec(),
 }
+OTHER_EMBEDDING: dict[str, Any] = {"dim": 6, "token_dropout": 0.2, "dropout": 0.3}
 OTHER_FRONT: dict[str, Any] = {
     "kind": "log_mel",
     "frame_length_ms": 30.0,
@@ -64,8 +68,9 @@ OTHER_CONVOLUTION: dict[str, Any] = {
 
 
 def built(spec: RNNSpec, **arguments: Any) -> keras.Model:
-    """A model of waveforms at 8 kHz with three classes."""
-    return builders.many_to_one(spec, 3, sample_rate=8000, **{"window": 0.5, **arguments})
+    """A model of waveforms at 8 kHz, or of seven tokens, with three classes."""
+    size = {"vocabulary_size": 7} if spec.embedding else {"sample_rate": 8000}
+    return builders.many_to_one(spec, 3, **{"window": 0.5, **size, **arguments})
 
 
 def description(spec: RNNSpec) -> str:
@@ -79,7 +84,11 @@ def variants() -> dict[str, RNNSpec]:
     assert front is not None
     replace = dataclasses.replace
     return {
-        **{n: replace(BASE, **{n: v}) for n, v in OTHER.items()},
+        **{n: replace(BASE, **{n: v}) for n, v in OTHER.items() if n != "embedding"},
+        **{
+            f"embedding.{n}": replace(READER, embedding=replace(EmbeddingSpec(), **{n: v}))
+            for n, v in OTHER_EMBEDDING.items()
+        },
         **{
             f"front.{n}": replace(BASE, front=replace(front, **{n: v}))
             for n, v in OTHER_FRONT.items()
@@ -93,22 +102,27 @@ def variants() -> dict[str, RNNSpec]:
 
 def test_every_field_is_tried() -> None:
     """A field that joins a spec joins this test."""
-    for kind, other in ((RNNSpec, OTHER), (FrontSpec, OTHER_FRONT), (ConvSpec, OTHER_CONVOLUTION)):
+    for kind, other in (
+        (RNNSpec, OTHER),
+        (FrontSpec, OTHER_FRONT),
+        (EmbeddingSpec, OTHER_EMBEDDING),
+        (ConvSpec, OTHER_CONVOLUTION),
+    ):
         assert set(other) == {field.name for field in dataclasses.fields(kind)}
 
 
 @pytest.fixture(scope="module")
-def base() -> str:
-    """The description of `BASE`, which is the same each time."""
-    described = description(BASE)
-    assert described == description(BASE)
+def base() -> set[str]:
+    """The descriptions of `BASE` and `READER`, which are the same each time."""
+    described = {description(BASE), description(READER)}
+    assert described == {description(BASE), description(READER)}
     return described
 
 
 @pytest.mark.parametrize("name", variants())
-def test_no_setting_is_ignored(name: str, base: str) -> None:
+def test_no_setting_is_ignored(name: str, base: set[str]) -> None:
     """A setting that changes nothing is a lie on the command line."""
-    assert description(variants()[name]) != base
+    assert description(variants()[name]) not in base
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -179,17 +193,20 @@ def test_dropout_and_masks_act_in_training_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("front", "arguments"),
+    ("spec", "wanted"),
     [
-        (None, {}),
-        (None, {"sample_rate": 8000}),
-        (FrontSpec(), {"num_features": 6}),
-        (FrontSpec(), {"sample_rate": 8000, "num_features": 6}),
+        (RNNSpec(), "num_features"),
+        (RNNSpec(front=FrontSpec()), "sample_rate"),
+        (RNNSpec(embedding=EmbeddingSpec()), "vocabulary_size"),
     ],
 )
-def test_a_front_goes_with_a_sample_rate(
-    front: FrontSpec | None, arguments: dict[str, int]
+@pytest.mark.parametrize("given", list(itertools.product([None, 6], repeat=3)))
+def test_each_kind_of_input_has_one_size(
+    spec: RNNSpec, wanted: str, given: tuple[int | None, ...]
 ) -> None:
-    """Features and waveforms are not taken for each other."""
-    with pytest.raises(ValueError, match="must get `sample_rate` for a model with a front end"):
-        builders.many_to_one(RNNSpec(front=front), 3, **arguments)  # type: ignore[arg-type]
+    """Features, waveforms and tokens are not taken for each other."""
+    sizes = dict(zip(("num_features", "sample_rate", "vocabulary_size"), given, strict=True))
+    if [name for name, size in sizes.items() if size] == [wanted]:
+        return
+    with pytest.raises(ValueError, match=f"must get `{wanted}`.*Received: sample_rate="):
+        builders.many_to_one(spec, 3, **sizes)  # type: ignore[arg-type]

@@ -58,7 +58,7 @@ class Reference:
         """What the Keras model answers, (batch, classes).
 
         Args:
-            sequences: Float32 (batch, time, ...).
+            sequences: (batch, time, ...).
             lengths: True lengths, int32 (batch,).
         """
         import tensorflow as tf
@@ -105,18 +105,22 @@ class Reference:
 
 
 def with_extremes(sequences: np.ndarray) -> np.ndarray:
-    """Sequences, and what no data set has but every device hears: silence, quiet and loud noise.
+    """Sequences, and what no data set has but every device gets.
 
     Args:
-        sequences: Float32 (examples, time, ...).
+        sequences: Float32 (examples, time, ...), to which silence, quiet and loud noise come; or
+            int32 (examples, time) of tokens, to which padding alone and tokens at random come.
     """
     generator, like = np.random.default_rng(0), sequences[:1]
-    noise = [generator.uniform(-level, level, like.shape) for level in (1e-3, 1.0)]
-    return np.concatenate([sequences, np.zeros_like(like), *noise]).astype(np.float32)
+    if sequences.dtype.kind == "i":
+        noise = [generator.integers(0, sequences.max() + 1, like.shape)]
+    else:
+        noise = [generator.uniform(-level, level, like.shape) for level in (1e-3, 1.0)]
+    return np.concatenate([sequences, np.zeros_like(like), *noise]).astype(sequences.dtype)
 
 
 def _filled(sequences: np.ndarray, lengths: np.ndarray, value: np.ndarray | float) -> np.ndarray:
-    """`sequences` with `value` past their lengths."""
+    """`sequences` with `value` past their lengths; of tokens, an integer."""
     inside = np.arange(sequences.shape[1]) < lengths[:, None]
     inside = inside.reshape(inside.shape + (1,) * (sequences.ndim - 2))
-    return np.where(inside, sequences, value).astype(np.float32)
+    return np.where(inside, sequences, value).astype(sequences.dtype)

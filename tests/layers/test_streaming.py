@@ -15,7 +15,7 @@ from rnnapp import builders, specs
 from rnnapp.layers import CELLS
 from rnnapp.layers.pooling import KINDS
 from rnnapp.layers.streaming import NotCausalError, StepModel
-from rnnapp.specs import ConvSpec, FrontSpec, RNNSpec
+from rnnapp.specs import ConvSpec, EmbeddingSpec, FrontSpec, RNNSpec
 
 from .conftest import CLASSES, CONVOLUTIONS, FEATURES, WINDOW, feature_model, sequences, shuffled
 
@@ -128,6 +128,16 @@ def test_samples_equal_the_clip(kind: str) -> None:
     x = np.random.default_rng(0).uniform(-1, 1, (STREAMS, 32 * 20)).astype(np.float32)
     assert StepModel(model).input_shape == (64,)  # two frames of 4 ms
     np.testing.assert_allclose(streamed(model, x), whole(model, x, 64), **LOGITS)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_tokens_equal_the_text(cell: str) -> None:
+    """Read one by one, integers all the way in."""
+    spec = RNNSpec(cell, units=4, pooling="mean_max", embedding=EmbeddingSpec(5, 0.2, 0.2))
+    model = shuffled(builders.many_to_one(spec, CLASSES, vocabulary_size=9, window=WINDOW))
+    token_ids = np.random.default_rng(0).integers(0, 9, (2, 7), np.int32)
+    assert StepModel(model).input_dtype == tf.int32
+    np.testing.assert_allclose(streamed(model, token_ids), whole(model, token_ids, 1), **LOGITS)
 
 
 def test_streams_do_not_hear_each_other() -> None:
