@@ -1,8 +1,8 @@
 """Speech commands: which of a few words is said in a second of sound.
 
 `rnnapp quickstart` makes 2,600 clips in espeak-ng's voices, trains the default model on them and
-exports it, in 3 min 5 s on two cores, with 87.8 % right on voices that were not in training.
-`rnnapp evaluate quickstart/run --data DATA` then gave 66.9 % of 12 classes on 3,787 recordings of
+exports it, in 3 min 27 s on two cores, with 87.8 % right on voices that were not in training.
+`rnnapp evaluate quickstart/run --data DATA` then gave 67.9 % of 12 classes on 3,787 recordings of
 488 people (a part of the Speech Commands v2 test set, Warden 2018, arXiv:1804.03209).
 
 The preset `crnn`, still on synthetic voices alone, understands 86.3 % of these recordings after 41
