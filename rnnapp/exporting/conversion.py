@@ -70,13 +70,15 @@ class Conversion:
         return traced
 
 
-# What each file `device/VARIANT.tflite` is made by.
+# What each file `VARIANT.tflite` is made by.
 VARIANTS: dict[str, Callable[[Conversion], bytes]] = {
     "float": lambda job: job.whole(),
     "dynamic": lambda job: job.whole(quantized=True),
     "float16": lambda job: flatbuffer.halved(job.whole()),
     "step_int8": lambda job: job.integers.step(8, job.float_layers),
     "step_int16x8": lambda job: job.integers.step(16),
+    "micro_int8": lambda job: job.integers.body_step(8, job.float_layers),
+    "micro_int16x8": lambda job: job.integers.body_step(16),
     "mediapipe": lambda job: mediapipe.convert(job.model, job.time),
 }
 

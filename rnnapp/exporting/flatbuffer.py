@@ -169,6 +169,14 @@ def pack(model: Any, size: int) -> bytes:
     """
     import flatbuffers
 
-    builder = flatbuffers.Builder(size)
+    class Builder(flatbuffers.Builder):
+        """Aligns what buffers hold to 16 bytes, as the format asks and Python's objects do not."""
+
+        def CreateNumpyVector(self, x: np.ndarray) -> int:
+            if x.dtype == np.uint8:
+                self.Prep(16, x.nbytes)
+            return super().CreateNumpyVector(x)
+
+    builder = Builder(size)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())

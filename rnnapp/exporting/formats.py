@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnapp.exporting import tflite
+from rnnapp.exporting import c99, micro, tflite
 
 if TYPE_CHECKING:
     import keras
 
     from rnnapp.layers.streaming import StepModel
+
+
+class LeftOutError(ValueError):
+    """Formats that cannot be written, while others of their kind were.
+
+    Args:
+        reasons: Why, by name.
+    """
+
+    def __init__(self, reasons: dict[str, Exception]) -> None:
+        super().__init__("; ".join(f"{name}: {error}" for name, error in reasons.items()))
+        self.reasons = reasons
 
 
 @dataclass(frozen=True)
@@ -104,29 +117,47 @@ def _write_saved_model(source: Source, folder: Path, names: list[str]) -> list[s
 
 
 def _write_tflite(source: Source, folder: Path, names: list[str]) -> list[str]:
-    return _convert(source, folder / "device", [Path(FORMATS[name].path).stem for name in names])
-
-
-def _convert(source: Source, folder: Path, variants: list[str]) -> list[str]:
-    float_layers = tflite.convert(
-        source.model_path,
-        folder,
-        variants,
-        time=source.time,
-        streams=source.stepper is not None,
-        replay=source.replay_path,
-        float_layers=source.float_layers,
-    )
-    for path in (folder / f"{variant}.tflite" for variant in variants):
-        form = next(form for form in FORMATS.values() if Path(form.path).name == path.name)
-        # The doctor does not hold a file to runtimes that it is not for.
-        settings = {**source.settings, "runtimes": form.runtimes}
-        files = {
-            "labels.txt": "\n".join(source.labels) + "\n",
-            "rnnapp.json": json.dumps(settings, indent=2) + "\n",
-        }
-        tflite.describe(path, source.name, source.settings.get("sample_rate"), files)
+    """All in one process, which loads the model and learns the ranges of integers once."""
+    left_out: dict[str, Exception] = {}
+    variants = {name: name.removeprefix("tflite_") for name in names}
+    with tempfile.TemporaryDirectory() as scratch:
+        float_layers = tflite.convert(
+            source.model_path,
+            Path(scratch),
+            list(variants.values()),
+            time=source.time,
+            streams=source.stepper is not None,
+            replay=source.replay_path,
+            float_layers=source.float_layers,
+        )
+        for name, variant in variants.items():
+            finish = _bundle if FORMATS[name].runtimes == _MICRO else _describe
+            try:
+                finish(source, FORMATS[name], Path(scratch, f"{variant}.tflite"), folder)
+            except (c99.UnsupportedLayerError, micro.UnsupportedModelError) as error:
+                left_out[name] = error
+    if left_out:
+        raise LeftOutError(left_out)
     return float_layers
+
+
+def _describe(source: Source, form: Format, converted: Path, folder: Path) -> None:
+    """Adds what a file says of itself, and puts it into its place."""
+    # The doctor does not hold a file to runtimes that it is not for.
+    settings = {**source.settings, "runtimes": form.runtimes}
+    files = {
+        "labels.txt": "\n".join(source.labels) + "\n",
+        "rnnapp.json": json.dumps(settings, indent=2) + "\n",
+    }
+    tflite.describe(converted, source.name, source.settings.get("sample_rate"), files)
+    target = folder / form.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(converted, target)
+
+
+def _bundle(source: Source, form: Format, converted: Path, folder: Path) -> None:
+    """Makes a bundle for microcontrollers of a file, which stays as small as it is."""
+    micro.write(source.model, source.labels, converted, folder / form.path)
 
 
 def _write_web(source: Source, folder: Path, names: list[str]) -> list[str]:
@@ -135,8 +166,8 @@ def _write_web(source: Source, folder: Path, names: list[str]) -> list[str]:
     with tempfile.TemporaryDirectory() as scratch:
         model = folder / FORMATS["tflite_float"].path
         if not model.exists():
-            _convert(source, Path(scratch), ["float"])
-            model = Path(scratch) / "float.tflite"
+            _write_tflite(source, Path(scratch), ["tflite_float"])
+            model = Path(scratch) / FORMATS["tflite_float"].path
         for name in names:
             browser.write(
                 model,
@@ -149,8 +180,6 @@ def _write_web(source: Source, folder: Path, names: list[str]) -> list[str]:
 
 
 def _write_c99(source: Source, folder: Path, names: list[str]) -> list[str]:
-    from rnnapp.exporting import c99
-
     for name in names:
         variant = name.removeprefix("c99_")
         c99.write(source.model, source.labels, folder / FORMATS[name].path, variant)
@@ -159,6 +188,7 @@ def _write_c99(source: Source, folder: Path, names: list[str]) -> list[str]:
 
 _TF = ("saved_model", "tf_c_api")
 _LITERT = ("ai_edge_litert", "compiled_model")
+_MICRO = ("tflite_micro",)
 _LITES = (*_LITERT, "tflite_runtime")  # which lacks divisions of integers, among others
 
 # Bounds are those of float32 summed in another order, of 11-bit and of 8-bit weights. Those that
@@ -188,6 +218,23 @@ FORMATS: dict[str, Format] = {
         "device/step_int16x8.tflite",
         1e-2,
         _LITERT,
+        _write_tflite,
+        _streams,
+    ),
+    "micro_int8": Format(
+        "TFLite Micro step, int8, behind a front end in C99",
+        "device/micro/int8",
+        None,
+        _MICRO,
+        _write_tflite,
+        _streams,
+        mixes=True,
+    ),
+    "micro_int16x8": Format(
+        "TFLite Micro step, int8 weights, int16 activations, behind a front end in C99",
+        "device/micro/int16x8",
+        1e-2,
+        _MICRO,
         _write_tflite,
         _streams,
     ),

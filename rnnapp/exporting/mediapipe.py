@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from rnnapp.exporting import lowering, signatures
+from rnnapp.exporting import flatbuffer, lowering, signatures
 from rnnapp.layers import PadMarker, RunningMean, SequencePooling, recurrence
 from rnnapp.layers.streaming import infer, makes_mask
 
@@ -74,7 +74,16 @@ def convert(model: keras.Model, samples: int) -> bytes:
     traced = lowering.traced(predict, {spec.name: spec})
     content = lowering.lowered({"predict": traced}, [weight.value for weight in model.weights])
     _require_one_subgraph(content)
-    return content
+    return _unclipped(content)
+
+
+def _unclipped(content: bytes) -> bytes:
+    """Lets fused cells grow beyond 10, where the converter has them cut off."""
+    model = flatbuffer.unpack(content)
+    for operator in model.subgraphs[0].operators:
+        if hasattr(operator.builtinOptions, "cellClip"):
+            operator.builtinOptions.cellClip = 0.0  # none
+    return flatbuffer.pack(model, len(content))
 
 
 def _require_one_subgraph(content: bytes) -> None:

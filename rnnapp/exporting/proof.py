@@ -11,7 +11,7 @@ from typing import Any
 from rnnapp import progress
 from rnnapp.exporting import c99
 from rnnapp.exporting.certificate import certify, failures
-from rnnapp.exporting.formats import FORMATS, Format, Source
+from rnnapp.exporting.formats import FORMATS, Format, LeftOutError, Source
 from rnnapp.exporting.reference import Reference
 from rnnapp.exporting.runtimes import RUNTIMES
 from rnnapp.replay import Replay
@@ -77,6 +77,8 @@ def _write_formats(
         told(done, len(names))
         try:
             write(source, folder, own)
+        except LeftOutError as error:
+            missing |= error.reasons
         except (ConnectionError, c99.UnsupportedLayerError) as error:
             # What it is made with is not to be had; or C has no kernel of a layer.
             missing |= dict.fromkeys(own, error)

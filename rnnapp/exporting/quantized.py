@@ -19,7 +19,7 @@ from tensorflow.lite.python.convert import mlir_quantize  # the converter's own 
 from rnnapp.device import Stepper, load
 from rnnapp.device.stepper import NEXT
 from rnnapp.exporting import flatbuffer, lowering, signatures
-from rnnapp.layers.streaming import StepModel
+from rnnapp.layers.streaming import StepModel, has_front
 
 _ANSWER = "probabilities"
 Examples = Iterator[tuple[str, dict[str, np.ndarray]]]
@@ -48,7 +48,7 @@ class IntegerStep:
             A TFLite flatbuffer with the signature `step`, of floats to the outside.
         """
         content = self.body_step(activation_bits, float_layers)
-        if self.front.state_shapes or self.front.input_shape != self.body.input_shape:
+        if has_front(self.front.model):
             content = flatbuffer.chained(self.front_step(), content, signatures.FEATURES)
         return flatbuffer.halved(content) if float_layers else content
 

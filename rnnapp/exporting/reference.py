@@ -112,6 +112,7 @@ def with_extremes(sequences: np.ndarray) -> np.ndarray:
             int32 (examples, time) of tokens, to which padding alone and tokens at random come.
     """
     generator, like = np.random.default_rng(0), sequences[:1]
+    noise: list[np.ndarray]
     if sequences.dtype.kind == "i":
         noise = [generator.integers(0, sequences.max() + 1, like.shape)]
     else:

@@ -15,7 +15,7 @@ import numpy as np
 from rnnapp import device
 from rnnapp.device import TensorInfo
 from rnnapp.device.stepper import Runnable
-from rnnapp.exporting import c99, chromium, compiled, environments, tf_c_api
+from rnnapp.exporting import c99, chromium, compiled, environments, micro, tf_c_api
 from rnnapp.exporting.environments import MEDIAPIPE, TFLITE_RUNTIME, Environment
 
 
@@ -159,6 +159,7 @@ RUNTIMES: dict[str, Runtime] = {
         environments.tflite_runtime, missing=_in(TFLITE_RUNTIME), fixed="2.14.0"
     ),
     "mediapipe": Runtime(environments.mediapipe, missing=_in(MEDIAPIPE), fixed="1.2.2"),
+    "tflite_micro": Runtime(micro.load, "tflite_micro", c99.missing),  # fronts are compiled
     "c99": Runtime(c99.load, missing=c99.missing, fixed="C99"),
     "chromium": Runtime(chromium.load, "playwright", chromium.missing),
 }

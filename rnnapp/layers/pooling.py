@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -9,6 +11,9 @@ import tensorflow as tf
 
 KINDS = ("mean", "max", "mean_max", "attention")
 _HIDDEN = 30.0  # exp(-30) is 1e-13; a lower score would take an integer's range for itself
+
+# The maximum over time of (batch, timesteps, features), (batch, features).
+Maximum = Callable[[tf.Tensor], tf.Tensor]
 
 
 @keras.saving.register_keras_serializable("rnnapp")
@@ -60,7 +65,8 @@ class SequencePooling(keras.layers.Layer):
         last = tf.reduce_max(tf.where(mask, tf.range(timesteps), 0), axis=1)
         # A sequence too short for one timestep pools its first, which masking left at zero.
         mask |= tf.one_hot(last, timesteps, True, False)
-        return self._pool(inputs, mask, tf.gather(inputs, last, axis=1, batch_dims=1))
+        maximum = functools.partial(tf.reduce_max, axis=1)
+        return self._pool(inputs, mask, tf.gather(inputs, last, axis=1, batch_dims=1), maximum)
 
     def step(
         self, inputs: tf.Tensor, states: dict[str, tf.Tensor]
@@ -70,7 +76,7 @@ class SequencePooling(keras.layers.Layer):
         assert keep is not None  # `state_shapes` has refused it
         frames = tf.concat([states["frames"], inputs], axis=1)[:, -keep:]
         heard = tf.concat([states["heard"], tf.ones_like(inputs[..., 0])], axis=1)[:, -keep:]
-        pooled = self._pool(frames, tf.cast(heard, tf.bool), frames[:, -1])
+        pooled = self._pool(frames, tf.cast(heard, tf.bool), frames[:, -1], _window_maximum)
         return pooled, {"frames": frames, "heard": heard}
 
     def state_shapes(self, input_shape: tuple[int | None, ...]) -> dict[str, tuple[int, ...]]:
@@ -88,10 +94,10 @@ class SequencePooling(keras.layers.Layer):
             )
         return {"frames": (self.window, features), "heard": (self.window,)}
 
-    def _pool(self, x: tf.Tensor, mask: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
-        weight = tf.cast(mask, x.dtype)[..., None]  # (batch, timesteps, 1)
+    def _pool(self, x: tf.Tensor, mask: tf.Tensor, last: tf.Tensor, maximum: Maximum) -> tf.Tensor:
         if self.kind == "attention":
-            return self._attend(x, mask, last)
+            return self._attend(x, mask, last, maximum)
+        weight = tf.cast(mask, x.dtype)[..., None]  # (batch, timesteps, 1)
         # Means, not sums, which would leave the range of an integer with the scale of their terms.
         share = tf.reduce_mean(weight, axis=1)
         mean = tf.reduce_mean(x * weight, axis=1) / share
@@ -99,20 +105,25 @@ class SequencePooling(keras.layers.Layer):
             return mean
         # The last timestep is one of those that count. Any constant low enough to vanish would
         # take the whole range of an integer for itself.
-        highest = tf.reduce_max(tf.where(mask[..., None], x, last[:, None]), axis=1)
+        highest = maximum(tf.where(mask[..., None], x, last[:, None]))
         return highest if self.kind == "max" else tf.concat([mean, highest], axis=-1)
 
-    def _attend(self, x: tf.Tensor, mask: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+    def _attend(
+        self, x: tf.Tensor, mask: tf.Tensor, last: tf.Tensor, maximum: Maximum
+    ) -> tf.Tensor:
         heads, size = self.num_heads, x.shape[-1] // self.num_heads
-        split = (-1, tf.shape(x)[1], heads, size)
+        timesteps = x.shape[1] or tf.shape(x)[1]
+        split = (-1, timesteps, heads, size)
         query = tf.reshape(self.query(last), (-1, heads, 1, size))
         keys, values = (
             tf.transpose(tf.reshape(y, split), [0, 2, 1, 3]) for y in (self.key(x), x)
         )  # (batch, heads, timesteps, size)
         # Products, not sums over time: a sum of integers keeps the scale of its terms.
-        scores = tf.matmul(query, keys, transpose_b=True) / size**0.5
-        lowest = tf.reduce_min(scores, axis=-1, keepdims=True)
-        scores = tf.where(mask[:, None, None], scores, lowest - _HIDDEN)
+        products = tf.matmul(query, keys, transpose_b=True)  # (batch, heads, 1, timesteps)
+        scale = size**-0.5
+        opposite = maximum(tf.reshape(products * -scale, (-1, timesteps, 1)))
+        lowest = -_HIDDEN - tf.reshape(opposite, (-1, heads, 1, 1))
+        scores = tf.where(mask[:, None, None], products * scale, lowest)
         pooled = tf.matmul(tf.nn.softmax(scores), values)  # (batch, heads, 1, size)
         return tf.reshape(pooled, (-1, heads * size))
 
@@ -131,3 +142,8 @@ class SequencePooling(keras.layers.Layer):
         """The layer's arguments."""
         config = {"kind": self.kind, "window": self.window, "num_heads": self.num_heads}
         return {**super().get_config(), **config}
+
+
+def _window_maximum(x: tf.Tensor) -> tf.Tensor:
+    """As a pool: for integers of sixteen bits, microcontrollers have no other maximum over time."""
+    return tf.nn.max_pool2d(x[:, :, None], (x.shape[1], 1), strides=1, padding="VALID")[:, 0, 0]

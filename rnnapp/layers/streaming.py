@@ -234,6 +234,9 @@ def _run(op: keras.Operation, args: tuple, states: States) -> tuple[Any, States]
         return op.step(args[0], own)
     if isinstance(op, keras.layers.LayerNormalization):
         return _normalized(op, args[0]), {}
+    if isinstance(op, keras.layers.Embedding):
+        # Keras' own first turns negative indices round, by an operator that few runtimes have.
+        return tf.gather(op.embeddings.value, args[0]), {}
     return infer(op, args[0]), {}
 
 

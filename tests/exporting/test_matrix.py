@@ -45,7 +45,7 @@ SIGNATURES = {
     "saved_model": ("serving_default", "padded", "step"),
     "mediapipe": ("predict",),
     **{
-        name: ("step",) if name.startswith(("step_", "c99_")) else ("predict", "step")
+        name: ("step",) if name.startswith(("step_", "micro_", "c99_")) else ("predict", "step")
         for name in FORMATS
         if name not in ("saved_model", "mediapipe", "web")
     },
@@ -89,8 +89,8 @@ def test_every_model_agrees_everywhere(
 ) -> None:
     """Masked and not, whole and by steps: every form of every cell passes, or is refused."""
     # What integers cost is judged on trained models: drawn weights have no quality to lose.
-    sixteen = dataclasses.replace(FORMATS["step_int16x8"], bound=None)
-    monkeypatch.setitem(FORMATS, "step_int16x8", sixteen)
+    for name in ("step_int16x8", "micro_int16x8"):
+        monkeypatch.setitem(FORMATS, name, dataclasses.replace(FORMATS[name], bound=None))
     run = untrained(tmp_path / "run", f"cell={cell}", *FORMS[form])
     streams = form != "bidirectional"
     names = [name for name in SIGNATURES if streams or name not in STEPS_ALONE]

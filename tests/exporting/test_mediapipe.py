@@ -145,6 +145,23 @@ def test_other_recurrences_keep_their_equations(layer: keras.layers.RNN) -> None
     np.testing.assert_allclose(answers, truth, rtol=1e-5, atol=1e-5)  # logits, in another order
 
 
+def test_a_cell_counts_beyond_ten() -> None:
+    """Where the converter cuts cells off: trained ones count, and would forget how far."""
+    layer = keras.layers.LSTM(1, return_sequences=True)
+    model = classifier(layer)
+    wide_open = 20.0 * np.array([1.0, 1.0, 0.0, 1.0])
+    candidate = np.zeros((5, 4))
+    candidate[0, 2] = 20.0
+    layer.set_weights([candidate, np.zeros((1, 4)), wide_open])
+    # Thirty steps up and twenty-five down leave it at five; from ten, it would fall to minus ten.
+    window = np.repeat([1.0, -1.0], [30 * 5, 25 * 5]).astype(np.float32)[None]
+    answer = load(mediapipe.convert(model, 275)).run("predict", waveform=window)["probabilities"]
+    truth = tf.nn.softmax(model([window, np.array([275])])).numpy()
+    np.testing.assert_allclose(answer, truth, rtol=0, atol=1e-5)
+    other = tf.nn.softmax(model([-window, np.array([275])])).numpy()  # which ends at minus five
+    assert np.abs(other - truth).max() > 0.01
+
+
 def test_what_is_no_number_is_forgotten() -> None:
     """One broken clip would silence an LSTM for good: its operator keeps what it computed."""
     loaded = load(mediapipe.convert(classifier(keras.layers.LSTM(8, return_sequences=True)), 60))

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from rnnapp.exporting.c99.library import CompilationError, load, missing
 from rnnapp.exporting.c99.program import UnsupportedLayerError
-from rnnapp.exporting.c99.writer import VARIANTS, write
+from rnnapp.exporting.c99.writer import VARIANTS, write, write_front
 
-__all__ = ["VARIANTS", "CompilationError", "UnsupportedLayerError", "load", "missing", "write"]
+__all__ = [
+    "VARIANTS",
+    "CompilationError",
+    "UnsupportedLayerError",
+    "load",
+    "missing",
+    "write",
+    "write_front",
+]

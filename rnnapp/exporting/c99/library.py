@@ -47,23 +47,24 @@ def _compiler() -> list[str] | None:
 
 
 @contextmanager
-def load(folder: Path) -> Iterator[Step]:
+def load(folder: Path, program: str = "model") -> Iterator[Step]:
     """Compiles a folder of sources, and loads what comes of it.
 
     Args:
-        folder: As `write` made it.
+        folder: As `write` or `write_front` made it.
+        program: "model", or "front" for a front end alone.
 
     Yields:
-        The model, with the signature `step`.
+        The program, with the signature `step`.
 
     Raises:
         FileNotFoundError: If the folder holds no such sources.
         CompilationError: If there is no compiler, or it refuses them.
     """
-    interface = json.loads((folder / INTERFACE).read_text(encoding="utf-8"))
+    interface = json.loads((folder / f"{program}.json").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as scratch:
-        library = Path(scratch) / "model.so"
-        _compile([folder / name for name in ("model.c", "rnn.c")], library)
+        library = Path(scratch) / f"{program}.so"
+        _compile([folder / name for name in (f"{program}.c", "rnn.c")], library)
         yield Step(str(folder), ctypes.CDLL(str(library)), interface)
 
 
@@ -83,23 +84,27 @@ def _compile(sources: list[Path], library: Path) -> None:
 
 
 class Step:
-    """A compiled step model.
+    """A compiled step.
 
     Args:
         name: What errors call it.
         library: The shared library.
-        interface: What `model.json` says.
+        interface: What its JSON file says: of the outputs, the last one is what the function
+            fills, and those before lie in its struct, behind the states.
     """
 
     def __init__(self, name: str, library: ctypes.CDLL, interface: dict) -> None:
         self.name, self.signatures = name, ["step"]
-        self._function = library.rnnapp_step
+        self._function = library[interface["function"]]
         self._function.argtypes = [np.ctypeslib.ndpointer(np.float32, flags="C")] * 3
         self._function.restype = None
         self._floats = interface["state_bytes"] // 4
-        self._inputs = {name: tuple(shape) for name, shape in interface["inputs"].items()}
+        self._inputs, self._outputs = (
+            {name: tuple(shape) for name, shape in interface[part].items()}
+            for part in ("inputs", "outputs")
+        )
         self._data, *self._states = self._inputs
-        self._answer = (1, interface["num_labels"])
+        *self._kept, self._filled = self._outputs
 
     def inputs(self, signature: str) -> dict[str, TensorInfo]:
         """Describes the inputs of the step: new input, then the states."""
@@ -110,7 +115,7 @@ class Step:
         """Describes the outputs of the step: the answers, then the new states."""
         self._check(signature)
         following = {NEXT + name: self._inputs[name] for name in self._states}
-        return _infos({"logits": self._answer, "probabilities": self._answer, **following})
+        return _infos({**self._outputs, **following})
 
     def run(self, signature: str, /, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Runs one step.
@@ -129,20 +134,18 @@ class Step:
         shapes = {name: np.shape(value) for name, value in inputs.items()}
         if shapes != self._inputs:
             raise ValueError(f"The inputs must be {self._inputs}. Received: {shapes}")
-        # The struct: the states in their order, the logits, and room to work in.
+        # The struct: the states in their order, outputs that it keeps, and room to work in.
         struct = np.zeros(self._floats, np.float32)
-        places = np.split(struct, np.cumsum([math.prod(self._inputs[n]) for n in self._states]))
-        for name, place in zip(self._states, places, strict=False):
-            place[:] = np.ravel(inputs[name])
-        probabilities = np.zeros(self._answer, np.float32)
-        data = np.ascontiguousarray(inputs[self._data], np.float32)
-        self._function(struct, data, probabilities)
-        answers = {"logits": places[-1][: self._answer[1]].reshape(self._answer)}
-        following = {
-            NEXT + name: place.reshape(self._inputs[name])
-            for name, place in zip(self._states, places, strict=False)
-        }
-        return {**answers, "probabilities": probabilities, **following}
+        held = [self._inputs[name] for name in self._states]
+        held += [self._outputs[name] for name in self._kept]
+        places = np.split(struct, np.cumsum([math.prod(shape) for shape in held]))
+        views = [place.reshape(shape) for place, shape in zip(places, held, strict=False)]
+        for name, view in zip(self._states, views, strict=False):
+            view[:] = inputs[name]
+        filled = np.zeros(self._outputs[self._filled], np.float32)
+        self._function(struct, np.ascontiguousarray(inputs[self._data], np.float32), filled)
+        names = [*(NEXT + name for name in self._states), *self._kept]
+        return {self._filled: filled, **dict(zip(names, views, strict=True))}
 
     def _check(self, signature: str) -> None:
         if signature not in self.signatures:

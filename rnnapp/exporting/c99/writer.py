@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
 from rnnapp.exporting.c99.library import INTERFACE
-from rnnapp.exporting.c99.program import Program, Value
+from rnnapp.exporting.c99.program import Program, UnsupportedLayerError, Value
 
 if TYPE_CHECKING:
     import keras
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 VARIANTS = ("float", "int8")
 
-_KERNELS = ("rnn.h", "rnn.c", "main.c")
-_TEMPLATES = ("model.h", "model.c", "README.md")
+_PACKAGE = "rnnapp.exporting.c99"
+_KERNELS = ("rnn.h", "rnn.c")
 
 
 def write(model: keras.Model, labels: Sequence[str], folder: Path, variant: str) -> None:
@@ -36,62 +36,144 @@ def write(model: keras.Model, labels: Sequence[str], folder: Path, variant: str)
 
     Raises:
         NotCausalError: If the model has no step.
-        UnsupportedLayerError: If a layer has no kernel in C.
-        ValueError: If the variant, the input, the labels or a weight is not what it must be.
+        UnsupportedLayerError: If a layer has no kernel in C, or the input is not of floats.
+        ValueError: If the variant, the labels or a weight is not what it must be.
     """
-    from rnnapp.exporting.c99.emitters import emit  # loads Keras, as do the others
-    from rnnapp.exporting.signatures import step_specs
-    from rnnapp.layers.streaming import StepModel
+    from rnnapp.layers.streaming import StepModel  # loads Keras
 
     if variant not in VARIANTS:
         valid = ", ".join(VARIANTS)
         raise ValueError(f"`variant` must be one of {valid}. Received: variant={variant!r}")
     stepper = StepModel(model)
-    if stepper.input_dtype.name != "float32":
-        raise ValueError(f"The model's input must be float32. Received: {stepper.input_dtype.name}")
-    program = Program(variant == "int8", stepper.state_shapes)
-    outputs = emit(stepper, program)
+    program, outputs = _program(stepper, variant == "int8")
     shapes = [value.shape for value in outputs]
     if shapes != [(len(labels),)]:
         raise ValueError(
             f"The model must answer a step with one vector of {len(labels)} logits, one for each "
             f"label. Received: outputs of shapes {shapes}"
         )
-    fields = _fields(stepper, program, labels, outputs[0])
-    specs = {name: spec.shape.as_list() for name, spec in step_specs(stepper, 1).items()}
-    interface = {"inputs": specs, "num_labels": len(labels), "state_bytes": fields["ram"]}
-    folder.mkdir(parents=True, exist_ok=True)
-    package = resources.files("rnnapp.exporting.c99")
-    for name in _KERNELS:
-        (folder / name).write_bytes((package / name).read_bytes())
-    for name in _TEMPLATES:
-        template = Template((package / f"{name}.in").read_text(encoding="utf-8"))
-        (folder / name).write_text(template.substitute(fields), encoding="utf-8")
-    (folder / INTERFACE).write_text(json.dumps(interface, indent=2) + "\n", encoding="utf-8")
-
-
-def _fields(
-    stepper: StepModel, program: Program, labels: Sequence[str], logits: Value
-) -> dict[str, object]:
-    """What the templates leave open."""
-    work, quantized = (
-        f"state->{room}" if program.rooms[room] else "NULL" for room in ("work", "bytes")
-    )
-    return {
-        "name": program.identifier(stepper.model.name),
+    answer = (1, len(labels))
+    answers = {"logits": answer, "probabilities": answer}
+    fields = {
+        **_fields(stepper, program, outputs[0]),
         "weights": "int8, with a scale for each output" if program.int8 else "float",
         "ram": program.ram + 4 * len(labels),  # the logits are in the struct as well
+        "num_labels": len(labels),
+        "labels": strings(labels),
+    }
+    copied(_PACKAGE, ("main.c", *_KERNELS), folder)
+    filled(_PACKAGE, ("model.h", "model.c", "README.md"), folder, fields)
+    _describe(folder / INTERFACE, "rnnapp_step", stepper, answers, fields)
+
+
+def write_front(model: keras.Model, folder: Path) -> dict[str, object]:
+    """Writes a causal model's front end alone as C99, for another inference of what follows it.
+
+    Args:
+        model: A functional model.
+        folder: Where the sources go; made if need be.
+
+    Returns:
+        What the templates were filled with.
+
+    Raises:
+        NotCausalError: If the model has no step.
+        UnsupportedLayerError: If a layer has no kernel in C, or the input is not of floats.
+    """
+    from rnnapp.exporting.signatures import FEATURES
+    from rnnapp.layers.streaming import StepModel
+
+    stepper, body = StepModel(model, "front"), StepModel(model, "body")
+    program, (features,) = _program(stepper, int8=False)
+    fields = {
+        **_fields(stepper, program, features),
+        "ram": program.ram,
+        "num_features": math.prod(body.input_shape),
+    }
+    copied(_PACKAGE, _KERNELS, folder)
+    filled(_PACKAGE, ("front.h", "front.c"), folder, fields)
+    outputs = {FEATURES: (1, *body.input_shape)}
+    _describe(folder / "front.json", "rnnapp_front_step", stepper, outputs, fields)
+    return fields
+
+
+def copied(package: str, names: Sequence[str], folder: Path) -> None:
+    """Copies a package's files.
+
+    Args:
+        package: Its name.
+        names: Those of the files.
+        folder: Where they go; made if need be.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes((resources.files(package) / name).read_bytes())
+
+
+def filled(package: str, names: Sequence[str], folder: Path, fields: dict[str, object]) -> None:
+    """Writes a package's templates, filled.
+
+    Args:
+        package: Its name.
+        names: Those of the templates, without their `.in`.
+        folder: Where they go.
+        fields: What they leave open.
+    """
+    for name in names:
+        template = (resources.files(package) / f"{name}.in").read_text(encoding="utf-8")
+        (folder / name).write_text(Template(template).substitute(fields), encoding="utf-8")
+
+
+def _program(stepper: StepModel, int8: bool) -> tuple[Program, list[Value]]:
+    """The program of a step, and its outputs."""
+    from rnnapp.exporting.c99.emitters import emit  # loads Keras
+
+    if stepper.input_dtype.name != "float32":
+        raise UnsupportedLayerError(
+            f"The model's input must be float32. Received: {stepper.input_dtype.name}"
+        )
+    program = Program(int8, stepper.state_shapes)
+    return program, emit(stepper, program)
+
+
+def _describe(
+    path: Path,
+    function: str,
+    stepper: StepModel,
+    outputs: Mapping[str, tuple[int, ...]],
+    fields: dict[str, object],
+) -> None:
+    """Writes what a loader must know."""
+    from rnnapp.exporting.signatures import step_specs
+
+    specs = {name: spec.shape.as_list() for name, spec in step_specs(stepper, 1).items()}
+    interface = {
+        "function": function,
+        "inputs": specs,
+        "outputs": outputs,
+        "state_bytes": fields["ram"],
+    }
+    path.write_text(json.dumps(interface, indent=2) + "\n", encoding="utf-8")
+
+
+def _fields(stepper: StepModel, program: Program, output: Value) -> dict[str, object]:
+    """What the templates of all programs leave open."""
+    return {
+        "name": program.identifier(stepper.model.name),
         "flash": program.flash,
         "states": "\n".join(_states(program)),
         "rooms": "\n".join(_rooms(program)),
         "constants": "\n\n".join(program.constants.values()),
-        "num_labels": len(labels),
-        "labels": ",\n".join(f"    {string(label)}" for label in labels),
-        "scratch": f"{work}, {quantized}",
+        "scratch": _scratch(program),
         "steps": "\n".join(program.steps).strip("\n"),
-        "logits": logits.name,
+        "output": output.name,
         **_input(stepper),
     }
+
+
+def strings(texts: Sequence[str]) -> str:
+    """Texts as the initializers of an array in C, a line each."""
+    return ",\n".join(f"    {string(text)}" for text in texts)
 
 
 def string(text: str) -> str:
@@ -123,6 +205,16 @@ def _input(stepper: StepModel) -> dict[str, str]:
         "format": "floats, a step of features after another,",
         "command": "cat features.raw | ./",
     }
+
+
+def _scratch(program: Program) -> str:
+    """The room that kernels work in; nothing where none does."""
+    if not any("&scratch" in statement for statement in program.steps):
+        return ""
+    work, quantized = (
+        f"state->{room}" if program.rooms[room] else "NULL" for room in ("work", "bytes")
+    )
+    return f"    const rnn_scratch scratch = {{{work}, {quantized}}};\n\n"
 
 
 def _states(program: Program) -> Iterator[str]:

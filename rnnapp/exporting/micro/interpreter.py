@@ -1,42 +1,21 @@
-"""TFLite files on microcontrollers: run in TensorFlow Lite Micro, and written as C arrays."""
+"""TFLite files in TensorFlow Lite Micro, the runtime of microcontrollers."""
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rnnapp.device import TensorInfo, flatbuffer
-
-# TensorFlow Lite Micro crashes where its arena is far too small: ten times the file, as its own
-# guess is, and what the states of a small file may need.
-_STATES_BYTES = 1 << 20
+from rnnapp import device
+from rnnapp.device import TensorInfo
+from rnnapp.exporting import flatbuffer
 
 
 class UnsupportedModelError(ValueError):
     """TensorFlow Lite Micro cannot hold, or cannot run, the model."""
-
-
-@contextmanager
-def load(path: Path) -> Iterator[MicroModel]:
-    """Loads a TFLite file in the interpreter of TensorFlow Lite Micro.
-
-    Args:
-        path: A TFLite file.
-
-    Yields:
-        The model.
-
-    Raises:
-        OSError: If the file is absent or cannot be read.
-        UnsupportedModelError: If it has an operator that TensorFlow Lite Micro lacks.
-        ValueError: If it is empty, not TFLite, or cut short.
-    """
-    yield MicroModel(path.read_bytes(), str(path))
 
 
 class MicroModel:
@@ -47,22 +26,26 @@ class MicroModel:
     Args:
         content: The bytes of a TFLite file.
         name: What errors call it.
+        arena_bytes: The memory that it works in; plenty by default.
 
     Attributes:
         signatures: The signature's name.
+
+    Raises:
+        UnsupportedModelError: If it has an operator that TensorFlow Lite Micro lacks.
+        ValueError: If it is empty, not TFLite, or cut short.
     """
 
-    def __init__(self, content: bytes, name: str) -> None:
+    def __init__(self, content: bytes, name: str, arena_bytes: int | None = None) -> None:
         import tflite_micro
 
-        flatbuffer.check(content, name)
+        device.flatbuffer.check(content, name)
         self.name = name
-        signature, self._inputs, self._outputs = _positions(content, name)
+        signature, self._inputs, self._outputs = positions(content, name)
         self.signatures = [signature]
-        arena = 10 * len(content) + _STATES_BYTES
         with self._explained():
             self._interpreter = tflite_micro.runtime.Interpreter.from_bytes(
-                content, arena_size=arena
+                content, arena_size=arena_bytes or plenty(content)
             )
 
     def inputs(self, signature: str) -> dict[str, TensorInfo]:
@@ -119,11 +102,33 @@ class MicroModel:
             ) from error
 
 
-def _positions(content: bytes, name: str) -> tuple[str, dict[str, int], dict[str, int]]:
-    """The signature of the first subgraph, and where its inputs and outputs stand there."""
-    from ai_edge_litert import schema_py_generated as schema
+def plenty(content: bytes) -> int:
+    """Bytes of an arena that no file needs: TensorFlow Lite Micro crashes in some that are smaller.
 
-    model = schema.ModelT.InitFromPackedBuf(bytearray(content), 0)
+    Args:
+        content: The bytes of the file.
+    """
+    graphs = flatbuffer.unpack(content).subgraphs
+    tensors = (tensor for graph in graphs for tensor in graph.tensors)
+    # As if all lay there at once, of the largest type, and what the interpreter knows of each.
+    numbers = sum(math.prod(tensor.shape) for tensor in tensors if tensor.shape is not None)
+    return 8 * numbers + 10 * len(content) + (1 << 20)
+
+
+def positions(content: bytes, name: str) -> tuple[str, dict[str, int], dict[str, int]]:
+    """The signature of a file's first subgraph, and where its inputs and outputs stand there.
+
+    Args:
+        content: The bytes of the file.
+        name: What errors call it.
+
+    Returns:
+        The signature's name, and the positions of its inputs and of its outputs by name.
+
+    Raises:
+        UnsupportedModelError: If the subgraph has no signature.
+    """
+    model = flatbuffer.unpack(content)
     graph = model.subgraphs[0]
     for signature in model.signatureDefs or []:
         if signature.subgraphIndex == 0:
@@ -149,29 +154,3 @@ def _infos(details: Any, positions: dict[str, int]) -> dict[str, TensorInfo]:
         stored = (float(scales[0]), int(zeros[0])) if len(scales) else ()
         infos[name] = TensorInfo(name, shape, np.dtype(found["dtype"]), *stored)
     return infos
-
-
-def c_array(tflite: bytes, name: str) -> str:
-    """A TFLite file as C source, aligned as TensorFlow Lite Micro asks.
-
-    Args:
-        tflite: The bytes of the file.
-        name: Of the array; its length is `NAME_length`.
-
-    Returns:
-        Source that C and C++ take, for gcc, clang and what understands their attributes.
-
-    Raises:
-        ValueError: If the name is none in C.
-    """
-    if not re.fullmatch(r"[A-Za-z_]\w*", name, flags=re.ASCII):
-        raise ValueError(f"`name` must be a name in C. Received: name={name!r}")
-    rows = (tflite[start : start + 16] for start in range(0, len(tflite), 16))
-    lines = "".join(f"    {', '.join(f'0x{byte:02x}' for byte in row)},\n" for row in rows)
-    return (
-        # Declared first, because a constant of C++ is otherwise known in its own file alone.
-        f"extern const unsigned char {name}[];\n"
-        f"extern const unsigned int {name}_length;\n\n"
-        f"const unsigned char {name}[] __attribute__((aligned(16))) = {{\n{lines}}};\n"
-        f"const unsigned int {name}_length = {len(tflite)};\n"
-    )
