@@ -90,10 +90,8 @@ def certify(
         and the `runtimes`' versions.
     """
     jobs = [(name, runtime) for name in formats for runtime in FORMATS[name].runtimes]
-    checks, not_run = (
-        [entry for entry in (known or {}).get(part, []) if entry["format"] not in formats]
-        for part in ("checks", "not_run")
-    )
+    others = without(known, formats) if known else {"checks": [], "not_run": []}
+    checks, not_run = others["checks"], others["not_run"]
     cases = _cases(reference)
     for done, (name, runtime) in enumerate(jobs):
         report(done, len(jobs))
@@ -118,6 +116,28 @@ def certify(
         "runtimes": {
             name: runtime.version for name, runtime in RUNTIMES.items() if not runtime.absence
         },
+    }
+
+
+def without(certificate: dict[str, Any], formats: list[str]) -> dict[str, Any]:
+    """What a certificate says of the other formats.
+
+    Args:
+        certificate: As `certify` returns it.
+        formats: Names that are left out.
+    """
+    checks, not_run = (
+        [entry for entry in certificate[part] if entry["format"] not in formats]
+        for part in ("checks", "not_run")
+    )
+    unproved = [name for name in certificate["unproved"] if name not in formats]
+    passed = bool(checks) and not unproved and all(check["passed"] for check in checks)
+    return {
+        **certificate,
+        "passed": passed,
+        "checks": checks,
+        "not_run": not_run,
+        "unproved": unproved,
     }
 
 

@@ -41,7 +41,10 @@ class Conversion:
     @functools.cached_property
     def float_layers(self) -> list[str]:
         """The layers that integers of eight bits hurt most, which stay floats."""
-        return self.integers.sensitive_layers()[: self._float_layers] if self._float_layers else []
+        if not self._float_layers:
+            return []
+        *layers, _ = self.integers.sensitive_layers()  # one stays, or nothing would be an integer
+        return layers[: self._float_layers]
 
     @functools.cache  # noqa: B019  it lives as long as its process
     def whole(self, quantized: bool = False) -> bytes:

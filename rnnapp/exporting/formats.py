@@ -83,6 +83,9 @@ def _hears(source: Source) -> str:
     return "" if source.hears else f"it is for waveforms. Received: a model of `{received}`"
 
 
+EXACT = 1e-5  # of float32, summed in another order
+
+
 @dataclass(frozen=True)
 class Format:
     """A kind of artefact.
@@ -106,6 +109,11 @@ class Format:
     write: Callable[[Source, Path, list[str]], list[str]]
     refusal: Callable[[Source], str] = _takes_all
     mixes: bool = False
+
+    @property
+    def rounds(self) -> bool:
+        """Whether it is less than the model by design, so that some models cannot have it."""
+        return self.bound is None or self.bound > EXACT
 
 
 def _write_saved_model(source: Source, folder: Path, names: list[str]) -> list[str]:
@@ -195,9 +203,9 @@ _LITES = (*_LITERT, "tflite_runtime")  # which lacks divisions of integers, amon
 # need another's file stand after it.
 FORMATS: dict[str, Format] = {
     "saved_model": Format(
-        "SavedModel for TensorFlow Serving", "serving/1", 1e-5, _TF, _write_saved_model
+        "SavedModel for TensorFlow Serving", "serving/1", EXACT, _TF, _write_saved_model
     ),
-    "tflite_float": Format("TFLite, float32", "device/float.tflite", 1e-5, _LITES, _write_tflite),
+    "tflite_float": Format("TFLite, float32", "device/float.tflite", EXACT, _LITES, _write_tflite),
     "tflite_dynamic": Format(
         "TFLite, int8 weights", "device/dynamic.tflite", 2e-2, _LITES, _write_tflite
     ),
@@ -241,19 +249,19 @@ FORMATS: dict[str, Format] = {
     "mediapipe": Format(
         "TFLite for MediaPipe and the Task Library",
         "device/mediapipe.tflite",
-        1e-5,
+        EXACT,
         ("ai_edge_litert", "mediapipe"),
         _write_tflite,
         _hears,
     ),
     "c99_float": Format(
-        "C99 step, float32", "device/c99/float", 1e-5, ("c99",), _write_c99, _streams
+        "C99 step, float32", "device/c99/float", EXACT, ("c99",), _write_c99, _streams
     ),
     "c99_int8": Format("C99 step, int8", "device/c99/int8", 2e-2, ("c99",), _write_c99, _streams),
     "web": Format(
         "Browser page, by LiteRT.js",
         "web",
-        1e-5,
+        EXACT,
         ("ai_edge_litert", "chromium"),
         _write_web,
         _hears,

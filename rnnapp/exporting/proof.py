@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from rnnapp import progress
 from rnnapp.exporting import c99
-from rnnapp.exporting.certificate import certify, failures
+from rnnapp.exporting.certificate import certify, failures, without
 from rnnapp.exporting.formats import FORMATS, Format, LeftOutError, Source
 from rnnapp.exporting.reference import Reference
 from rnnapp.exporting.runtimes import RUNTIMES
@@ -44,7 +45,8 @@ def prove(source: Source, folder: Path, names: list[str], max_quality_loss: floa
     Args:
         source: What they are made from.
         folder: Where they go.
-        names: Names in `FORMATS`, or "all" alone.
+        names: Names in `FORMATS`; or "all" alone, of which those of less precision are left out
+            where they lose too much.
         max_quality_loss: By what share of the model's accuracy an artefact may be worse.
 
     Raises:
@@ -52,10 +54,11 @@ def prove(source: Source, folder: Path, names: list[str], max_quality_loss: floa
         ConversionError: If a converter fails.
         ExportError: If an artefact differs from the model by more than its bound.
     """
+    everything = names == ["all"]
     possible, refused = possible_formats(names, source)
     with progress.bar("Exporting") as told:
         missing = _write_formats(source, folder, possible, told)
-    if missing and names != ["all"]:
+    if missing and not everything:
         raise next(iter(missing.values()))
     names = [name for name in possible if name not in missing]
     refused |= {name: str(error) for name, error in missing.items()}
@@ -63,9 +66,15 @@ def prove(source: Source, folder: Path, names: list[str], max_quality_loss: floa
     with progress.bar("Certifying") as told:
         certificate = certify(folder, names, reference, told, max_quality_loss=max_quality_loss)
     certificate, float_layers = _mixed(source, folder, reference, certificate)
-    if not certificate["passed"]:
-        raise ExportError(_refusal(names, failures(certificate)))
-    return Proof(names, refused, float_layers, certificate)
+    broken = failures(certificate)
+    if broken and not (everything and all(FORMATS[name].rounds for name in broken)):
+        raise ExportError(_refusal(names, broken))
+    for name, lines in broken.items():
+        _remove(folder / FORMATS[name].path)
+        float_layers.pop(name, None)
+        refused[name] = "; ".join(lines)
+    names = [name for name in names if name not in broken]
+    return Proof(names, refused, float_layers, without(certificate, list(broken)))
 
 
 def _write_formats(
@@ -97,19 +106,25 @@ def _mixed(
     """
     float_layers: dict[str, list[str]] = {}
     layers = sum(bool(layer.weights) for layer in source.model.layers)
-    for count in range(1, layers):  # the last one stays integers, or nothing would be
+    for count in range(1, layers + 1):
         worse = [name for name in failures(certificate) if FORMATS[name].mixes]
         if not worse:
             break
         for write, own in _by_writer(worse).items():
             kept = write(dataclasses.replace(source, float_layers=count), folder, own)
             float_layers |= dict.fromkeys(own, kept)
+        if len(kept) < count:  # there are no more: what is left must be integers
+            break
         loss = certificate["max_quality_loss"]
         with progress.bar(f"Certifying again, {', '.join(kept)} in floats") as told:
             certificate = certify(
                 folder, worse, reference, told, max_quality_loss=loss, known=certificate
             )
     return certificate, float_layers
+
+
+def _remove(artefact: Path) -> None:
+    shutil.rmtree(artefact) if artefact.is_dir() else artefact.unlink()
 
 
 def _by_writer(names: list[str]) -> dict[Callable[..., list[str]], list[str]]:

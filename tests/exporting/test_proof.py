@@ -12,13 +12,16 @@ import pytest
 from rnnapp import FORMATS
 from rnnapp.exporting import proof
 from rnnapp.exporting.formats import Source
+from rnnapp.exporting.proof import ExportError, Proof
 
 LAYERS = ["gru_2", "gru_1", "logits", "conv_1"]  # the most sensitive first
 
 
 def check(name: str, passed: bool) -> dict[str, Any]:
     """What a certificate says of a format."""
-    fault = dict(finite=True, bound=None, max_difference=0.1, repeatable=True, accuracy=0.5)
+    fault: dict[str, Any] = dict(
+        finite=True, bound=None, max_difference=0.1, repeatable=True, accuracy=0.5
+    )
     loss = dict(quality_loss=0.0 if passed else 0.5, max_quality_loss=0.01)
     place = dict(runtime="ai_edge_litert", signature="step", case="windows")
     return dict(format=name, passed=passed, **fault, **loss, **place)
@@ -34,7 +37,7 @@ class Judge:
     def write(self, source: Source, folder: Path, names: list[str]) -> list[str]:
         """Stands for a format's writer."""
         self.written |= dict.fromkeys(names, source.float_layers)
-        return LAYERS[: source.float_layers]
+        return LAYERS[:-1][: source.float_layers]
 
     def certify(
         self, folder: Path, formats: list[str], *_: object, known: Any = None, **__: object
@@ -43,23 +46,33 @@ class Judge:
         checks = [c for c in (known["checks"] if known else []) if c["format"] not in formats]
         checks += [check(name, self.written[name] >= self.enough[name]) for name in formats]
         passed = all(entry["passed"] for entry in checks)
-        return dict(checks=checks, passed=passed, unproved=[], max_quality_loss=0.01)
+        rest: dict[str, Any] = dict(unproved=[], not_run=[], max_quality_loss=0.01)
+        return dict(checks=checks, passed=passed, **rest)
+
+
+def source(folder: Path) -> Source:
+    """A model that needs no more than layers."""
+    layers = [SimpleNamespace(weights=[1])] * len(LAYERS) + [SimpleNamespace(weights=[])]
+    model: Any = SimpleNamespace(layers=layers)
+    return Source("name", model, folder, [], 1, folder, None, "", {})
+
+
+def judged(enough: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> Judge:
+    """Lets formats pass that have so many layers of floats."""
+    judge = Judge(enough)
+    monkeypatch.setattr(proof, "certify", judge.certify)
+    for name in enough:
+        monkeypatch.setitem(FORMATS, name, dataclasses.replace(FORMATS[name], write=judge.write))
+    return judge
 
 
 def mixed(
     enough: dict[str, int], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """What becomes of formats that need so many layers of floats."""
-    judge = Judge(enough)
-    monkeypatch.setattr(proof, "certify", judge.certify)
-    for name in enough:
-        monkeypatch.setitem(FORMATS, name, dataclasses.replace(FORMATS[name], write=judge.write))
-    layers = [SimpleNamespace(weights=[1])] * len(LAYERS) + [SimpleNamespace(weights=[])]
-    model: Any = SimpleNamespace(layers=layers)
-    source = Source("name", model, folder, [], 1, folder, None, "", {})
-    reference: Any = None
+    judge, reference = judged(enough, monkeypatch), Any
     first = judge.certify(folder, list(enough))
-    return proof._mixed(source, folder, reference, first)
+    return proof._mixed(source(folder), folder, reference, first)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("enough", range(len(LAYERS)))
@@ -86,6 +99,53 @@ def test_what_is_no_integer_is_not_mixed(tmp_path: Path, monkeypatch: pytest.Mon
     certificate, kept = mixed({"tflite_float": 1, "step_int8": 0}, tmp_path, monkeypatch)
     assert not certificate["passed"]
     assert not kept
+
+
+def proved(
+    enough: dict[str, int], names: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Proof:
+    """What is let out of formats that need so many layers of floats."""
+    judge = judged(enough, monkeypatch)
+    monkeypatch.setattr(proof, "possible_formats", lambda *_: (list(enough), {}))
+    monkeypatch.setattr(proof, "Reference", lambda *_: None)
+    monkeypatch.setattr(proof.Replay, "load", lambda *_: None)
+    for name in enough:
+        path = folder / FORMATS[name].path
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert not any(judge.written.values())
+    return proof.prove(source(folder), folder, names, 0.01)
+
+
+TOO_MANY = len(LAYERS)
+
+
+def test_all_is_what_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Integers that no float can save are left out, with the reason; the others are there."""
+    enough = {"tflite_float": 0, "tflite_dynamic": 1, "step_int8": TOO_MANY}
+    result = proved(enough, ["all"], tmp_path, monkeypatch)
+    assert result.formats == ["tflite_float"]
+    assert [path.name for path in (tmp_path / "device").iterdir()] == ["float.tflite"]
+    assert result.refused["step_int8"].startswith("step_int8 in ai_edge_litert, signature step")
+    assert set(result.refused) == {"tflite_dynamic", "step_int8"} and not result.float_layers
+    assert result.certificate["passed"]
+    assert [check["format"] for check in result.certificate["checks"]] == ["tflite_float"]
+
+
+@pytest.mark.parametrize(
+    ("enough", "names"),
+    [
+        ({"tflite_float": 0, "step_int8": TOO_MANY}, ["tflite_float", "step_int8"]),
+        ({"tflite_float": 1, "step_int8": 0}, ["all"]),
+    ],
+    ids=["asked for", "floats"],
+)
+def test_what_must_agree_stops_the_export(
+    enough: dict[str, int], names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A format that was named, and one that is wrong although it rounds nothing."""
+    with pytest.raises(ExportError, match="does not agree with its model, so nothing was written"):
+        proved(enough, names, tmp_path, monkeypatch)
 
 
 def test_a_refusal_says_which_formats_are_good() -> None:
