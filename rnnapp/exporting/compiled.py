@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,19 +46,25 @@ class _Compiled:
 
     @functools.cache  # noqa: B019  as many entries as signatures
     def _buffers(self, signature: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        given = {
-            name: self._compiled.create_input_buffer_by_name(signature, name)
-            for name in self.inputs(signature)
-        }
-        made = {
-            name: self._compiled.create_output_buffer_by_name(signature, name)
-            for name in self.outputs(signature)
-        }
+        with _unheard():
+            given = {
+                name: self._compiled.create_input_buffer_by_name(signature, name)
+                for name in self.inputs(signature)
+            }
+            made = {
+                name: self._compiled.create_output_buffer_by_name(signature, name)
+                for name in self.outputs(signature)
+            }
+            for name, info in self.inputs(signature).items():  # the first one looks around, too
+                given[name].write(np.zeros(info.shape, info.dtype))
         return given, made
 
     def close(self) -> None:
         """Frees the buffers, before the model that they belong to."""
-        self._buffers.cache_clear()
+        with _unheard():
+            self._buffers.cache_clear()
+            self._compiled = None
+            gc.collect()
 
 
 @contextlib.contextmanager
@@ -63,9 +72,23 @@ def load(path: Path) -> Iterator[Runnable]:
     """Loads a .tflite file, to be run on the CPU."""
     from ai_edge_litert.compiled_model import CompiledModel
 
-    with CompiledModel.from_file(str(path)) as model:
-        compiled = _Compiled(path, model)
-        try:
-            yield compiled
-        finally:
-            compiled.close()
+    with _unheard():
+        compiled = _Compiled(path, CompiledModel.from_file(str(path)))
+    try:
+        yield compiled
+    finally:
+        compiled.close()
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Keeps off the terminal what native code says of accelerators that it looks for."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
