@@ -46,13 +46,13 @@ def export(
         "folder": str(folder),
         "files": manifest["files"],
         "refused": manifest["refused"],
-        "float_layers": manifest["float_layers"],
+        "float_parts": manifest["float_parts"],
         "certificate": certificate,
     }
     notes = [f"left out: {name}: {why}" for name, why in manifest["refused"].items()]
     notes += [
-        f"{name}: integers alone lost too much, so floats in {', '.join(layers)}"
-        for name, layers in manifest["float_layers"].items()
+        f"{name}: integers alone lost too much, so floats in {', '.join(parts)}"
+        for name, parts in manifest["float_parts"].items()
     ]
     lines = "".join(f"\n{note}" for note in notes)
     show(

@@ -74,7 +74,7 @@ def _files(manifest: dict[str, Any]) -> str:
             for file, entry in manifest["files"].items()
             if file == path or file.startswith(f"{path}/")
         )
-        floats = ", ".join(manifest["float_layers"].get(name, []))
+        floats = ", ".join(manifest["float_parts"].get(name, []))
         summary = FORMATS[name].summary + (f", floats in {floats}" if floats else "")
         rows.append(f"| {summary} | `{path}` | {size / 1000:,.1f} kB |")
     return "\n".join(rows)

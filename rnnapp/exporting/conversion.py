@@ -30,7 +30,7 @@ class Conversion:
     def __init__(self, job: dict[str, Any]) -> None:
         self.model = keras.models.load_model(job["model"], compile=False)
         self.time: int = job["time"]
-        self._float_layers: int = job["float_layers"]
+        self._float_parts: int = job["float_parts"]
         self._streams, self._replay = job["streams"], Path(job["replay"])
 
     @functools.cached_property
@@ -39,12 +39,12 @@ class Conversion:
         return IntegerStep(self.model, with_extremes(Replay.load(self._replay).sequences))
 
     @functools.cached_property
-    def float_layers(self) -> list[str]:
-        """The layers that integers of eight bits hurt most, which stay floats."""
-        if not self._float_layers:
-            return []
-        *layers, _ = self.integers.sensitive_layers()  # one stays, or nothing would be an integer
-        return layers[: self._float_layers]
+    def float_parts(self) -> tuple[str, ...]:
+        """What integers of eight bits hurt most, and stays floats."""
+        if not self._float_parts:
+            return ()
+        *parts, _ = self.integers.sensitive_parts()  # one stays, or nothing would be an integer
+        return tuple(parts[: self._float_parts])
 
     @functools.cache  # noqa: B019  it lives as long as its process
     def whole(self, quantized: bool = False) -> bytes:
@@ -78,9 +78,9 @@ VARIANTS: dict[str, Callable[[Conversion], bytes]] = {
     "float": lambda job: job.whole(),
     "dynamic": lambda job: job.whole(quantized=True),
     "float16": lambda job: flatbuffer.halved(job.whole()),
-    "step_int8": lambda job: job.integers.step(8, job.float_layers),
+    "step_int8": lambda job: job.integers.step(8, job.float_parts),
     "step_int16x8": lambda job: job.integers.step(16),
-    "micro_int8": lambda job: job.integers.body_step(8, job.float_layers),
+    "micro_int8": lambda job: job.integers.body_step(8, job.float_parts),
     "micro_int16x8": lambda job: job.integers.body_step(16),
     "mediapipe": lambda job: mediapipe.convert(job.model, job.time),
 }
@@ -93,13 +93,13 @@ def work(job: dict[str, Any]) -> list[str]:
         job: As `tflite.convert` writes it.
 
     Returns:
-        The layers that stayed floats in files of eight-bit integers.
+        What stayed floats in files of eight-bit integers.
     """
     conversion = Conversion(job)
     for variant in job["variants"]:
         content = flatbuffer.compact(VARIANTS[variant](conversion))
         (Path(job["folder"]) / f"{variant}.tflite").write_bytes(content)
-    return conversion.float_layers
+    return list(conversion.float_parts)
 
 
 if __name__ == "__main__":

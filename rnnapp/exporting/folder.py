@@ -66,7 +66,7 @@ def write(run: Run, folder: Path, names: list[str], max_quality_loss: float) -> 
         **_manifest(run, folder),
         "formats": proof.formats,
         "refused": proof.refused,
-        "float_layers": proof.float_layers,
+        "float_parts": proof.float_parts,
         "unit": source.unit,
         "max_quality_loss": max_quality_loss,
         "streaming": source.no_step or True,

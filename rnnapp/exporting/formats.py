@@ -44,8 +44,8 @@ class Source:
         stepper: The model's step; None if it has none.
         no_step: Why it has none; "" if it has one.
         settings: What a device must know: `sample_rate`, `detector` and the like.
-        float_layers: How many layers stay floats among integers of eight bits, where those lose
-            too much: the most sensitive ones.
+        float_parts: How many parts stay floats among integers of eight bits, where those lose too
+            much: the most sensitive ones.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Source:
     stepper: StepModel | None
     no_step: str
     settings: dict[str, Any]
-    float_layers: int = 0
+    float_parts: int = 0
 
     @property
     def unit(self) -> int:
@@ -97,9 +97,9 @@ class Format:
             integers, which are judged by the task's quality alone.
         runtimes: Names in `RUNTIMES` that run it.
         write: Writes formats of one kind, by name, into the export folder; returns the names of
-            layers that it left in floats, where asked to.
+            what it left in floats, where asked to.
         refusal: Why a model has no such form; "" if it has one.
-        mixes: Whether sensitive layers may stay floats.
+        mixes: Whether sensitive parts may stay floats.
     """
 
     summary: str
@@ -129,14 +129,14 @@ def _write_tflite(source: Source, folder: Path, names: list[str]) -> list[str]:
     left_out: dict[str, Exception] = {}
     variants = {name: name.removeprefix("tflite_") for name in names}
     with tempfile.TemporaryDirectory() as scratch:
-        float_layers = tflite.convert(
+        float_parts = tflite.convert(
             source.model_path,
             Path(scratch),
             list(variants.values()),
             time=source.time,
             streams=source.stepper is not None,
             replay=source.replay_path,
-            float_layers=source.float_layers,
+            float_parts=source.float_parts,
         )
         for name, variant in variants.items():
             finish = _bundle if FORMATS[name].runtimes == _MICRO else _describe
@@ -146,7 +146,7 @@ def _write_tflite(source: Source, folder: Path, names: list[str]) -> list[str]:
                 left_out[name] = error
     if left_out:
         raise LeftOutError(left_out)
-    return float_layers
+    return float_parts
 
 
 def _describe(source: Source, form: Format, converted: Path, folder: Path) -> None:

@@ -29,13 +29,13 @@ class Proof:
     Args:
         formats: Names in `FORMATS`.
         refused: Why others were left out, by name.
-        float_layers: Layers that stayed floats among integers, by format.
+        float_parts: What stayed floats among integers, by format.
         certificate: As `certify` returns it.
     """
 
     formats: list[str]
     refused: dict[str, str]
-    float_layers: dict[str, list[str]]
+    float_parts: dict[str, list[str]]
     certificate: dict[str, Any]
 
 
@@ -65,16 +65,16 @@ def prove(source: Source, folder: Path, names: list[str], max_quality_loss: floa
     reference = Reference(source.model, Replay.load(source.replay_path), source.unit)
     with progress.bar("Certifying") as told:
         certificate = certify(folder, names, reference, told, max_quality_loss=max_quality_loss)
-    certificate, float_layers = _mixed(source, folder, reference, certificate)
+    certificate, float_parts = _mixed(source, folder, reference, certificate)
     broken = failures(certificate)
     if broken and not (everything and all(FORMATS[name].rounds for name in broken)):
         raise ExportError(_refusal(names, broken))
     for name, lines in broken.items():
         _remove(folder / FORMATS[name].path)
-        float_layers.pop(name, None)
+        float_parts.pop(name, None)
         refused[name] = "; ".join(lines)
     names = [name for name in names if name not in broken]
-    return Proof(names, refused, float_layers, without(certificate, list(broken)))
+    return Proof(names, refused, float_parts, without(certificate, list(broken)))
 
 
 def _write_formats(
@@ -99,20 +99,20 @@ def _write_formats(
 def _mixed(
     source: Source, folder: Path, reference: Reference, certificate: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """Writes integers that lose too much again, with more and more layers in floats.
+    """Writes integers that lose too much again, with more and more of them in floats.
 
     Returns:
-        The new certificate, and the names of those layers by format.
+        The new certificate, and the names of what stayed floats, by format.
     """
-    float_layers: dict[str, list[str]] = {}
+    float_parts: dict[str, list[str]] = {}
     layers = sum(bool(layer.weights) for layer in source.model.layers)
     for count in range(1, layers + 1):
         worse = [name for name in failures(certificate) if FORMATS[name].mixes]
         if not worse:
             break
         for write, own in _by_writer(worse).items():
-            kept = write(dataclasses.replace(source, float_layers=count), folder, own)
-            float_layers |= dict.fromkeys(own, kept)
+            kept = write(dataclasses.replace(source, float_parts=count), folder, own)
+            float_parts |= dict.fromkeys(own, kept)
         if len(kept) < count:  # there are no more: what is left must be integers
             break
         loss = certificate["max_quality_loss"]
@@ -120,7 +120,7 @@ def _mixed(
             certificate = certify(
                 folder, worse, reference, told, max_quality_loss=loss, known=certificate
             )
-    return certificate, float_layers
+    return certificate, float_parts
 
 
 def _remove(artefact: Path) -> None:

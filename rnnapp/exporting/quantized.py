@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -17,11 +17,11 @@ import tensorflow as tf
 from tensorflow.lite.python.convert import mlir_quantize  # the converter's own second half
 
 from rnnapp.device import Stepper, load
-from rnnapp.device.stepper import NEXT
 from rnnapp.exporting import flatbuffer, lowering, signatures
 from rnnapp.layers.streaming import StepModel, has_front
 
-_ANSWER = "probabilities"
+ARITHMETIC = "all but products"
+_ANSWER = "probabilities"  # never integers: rounded to a 256th, small ones are all the same
 Examples = Iterator[tuple[str, dict[str, np.ndarray]]]
 
 
@@ -37,20 +37,21 @@ class IntegerStep:
         self.front, self.body = StepModel(model, "front"), StepModel(model, "body")
         self._sequences = sequences
 
-    def step(self, activation_bits: int, float_layers: Collection[str] = ()) -> bytes:
+    def step(self, activation_bits: int, float_parts: tuple[str, ...] = ()) -> bytes:
         """All of it.
 
         Args:
             activation_bits: 8 or 16.
-            float_layers: Names of layers that stay floats, of sixteen bits; with 8 alone.
+            float_parts: What stays floats, as `sensitive_parts` names it, weights as floats of
+                sixteen bits; with 8 alone.
 
         Returns:
             A TFLite flatbuffer with the signature `step`, of floats to the outside.
         """
-        content = self.body_step(activation_bits, float_layers)
+        content = self.body_step(activation_bits, float_parts)
         if has_front(self.front.model):
             content = flatbuffer.chained(self.front_step(), content, signatures.FEATURES)
-        return flatbuffer.halved(content) if float_layers else content
+        return flatbuffer.halved(content) if float_parts else content
 
     def front_step(self) -> bytes:
         """The front end alone, of floats, from input to `features`."""
@@ -58,19 +59,19 @@ class IntegerStep:
         traced = lowering.traced(signatures.front_step(self.front), specs)
         return lowering.lowered({"step": traced}, self.front.weights)
 
-    def body_step(self, activation_bits: int, float_layers: Collection[str] = ()) -> bytes:
+    @functools.cache  # noqa: B019  one model, in a process that ends with it
+    def body_step(self, activation_bits: int, float_parts: tuple[str, ...] = ()) -> bytes:
         """What follows the front end, from `features` to answers.
 
         Args:
             activation_bits: 8 or 16.
-            float_layers: Names of layers that stay floats; with 8 alone.
+            float_parts: What stays floats, as `sensitive_parts` names it; with 8 alone.
         """
         if activation_bits == 16:
             return lowering.lowered({"step": self._traced}, self.body.weights, self._sixteen_bits)
-        # Rounded to a 256th, small probabilities are all the same.
-        kept = {operator for name in [_ANSWER, *float_layers] for operator in self._operators[name]}
+        kept = {name for name, part in self._operators.items() if part in {_ANSWER, *float_parts}}
         # What has several outputs has no name; of those, recurrent layers have SPLIT.
-        splits = {"SPLIT"} if float_layers else None
+        splits = {"SPLIT"} if float_parts else None
         return bytes(mlir_quantize(self._calibrated, denylisted_nodes=kept, denylisted_ops=splits))
 
     @functools.cached_property
@@ -78,14 +79,21 @@ class IntegerStep:
         """The same of floats, which integers are held against."""
         return lowering.lowered({"step": self._traced}, self.body.weights)
 
-    def sensitive_layers(self) -> list[str]:
-        """The layers of the body, first the one that loses most by integers of eight bits."""
-        layers = [name for name in self._operators if name != _ANSWER]
+    def sensitive_parts(self) -> list[str]:
+        """What to keep in floats, first what integers of eight bits hurt most.
+
+        That is all arithmetic but products: a state that is rounded to a 256th of its range at
+        every step forgets what changes it by less. Products with weights, of which a file consists,
+        follow, by their layers' names.
+        """
+        layers = sorted(set(self._operators.values()) - {_ANSWER, ARITHMETIC})
         truth = self._answers(self.float_body)
-        left = {
-            name: np.abs(self._answers(self.body_step(8, [name])) - truth).mean() for name in layers
-        }
-        return sorted(layers, key=left.__getitem__)
+
+        def left(layer: str) -> float:
+            answers = self._answers(self.body_step(8, (ARITHMETIC, layer)))
+            return float(np.abs(answers - truth).mean())
+
+        return [ARITHMETIC, *sorted(layers, key=left)]
 
     @functools.cached_property
     def _traced(self) -> lowering.Concrete:
@@ -132,25 +140,28 @@ class IntegerStep:
             states = {name: outputs[f"next_{name}"].numpy() for name in states}
 
     @functools.cached_property
-    def _operators(self) -> dict[str, list[str]]:
-        """The names of each layer's operators, by which the converter lets them be."""
+    def _operators(self) -> dict[str, str]:
+        """Which part each operator belongs to, by the name that the converter knows it by."""
+        from ai_edge_litert.schema_py_generated import BuiltinOperator
+
+        kinds = {
+            BuiltinOperator.FULLY_CONNECTED,
+            BuiltinOperator.CONV_2D,
+            BuiltinOperator.DEPTHWISE_CONV_2D,
+        }
+        layers = {op.name for op in self.body.model.operations}
         model = flatbuffer.unpack(self._calibrated)
         graph, (signature,) = model.subgraphs[0], model.signatureDefs
-        tensors = [tensor.name.decode() for tensor in graph.tensors]
-        # An operator is called by what it computes: by the scopes that `StepModel` gives its
-        # layers, or, where that is an output of the signature, by its place there.
-        operators = [tensors[op.outputs[0]] for op in graph.operators]
-        outputs = {e.name.decode(): tensors[e.tensorIndex] for e in signature.outputs}
-        found = {_ANSWER: [outputs[_ANSWER]]}
-        for op in self.body.model.operations:
-            states = (name for name in self.body.state_shapes if name.startswith(f"{op.name}_"))
-            own = [outputs[f"{NEXT}{state}"] for state in states]
-            own += [name for name in operators if op.name in re.split("[/;]", name)]
-            if op.output is self.body.model.outputs[0]:
-                own.append(outputs["logits"])
-            if own:
-                found[op.name] = own
-        return found
+        names = [tensor.name.decode() for tensor in graph.tensors]
+        parts = {}
+        for operator in graph.operators:
+            # `StepModel` calls what a layer computes, and its weights, by the layer's name.
+            scopes = [scope for i in operator.inputs[1:] for scope in re.split("[/;]", names[i])]
+            layer = next((scope for scope in scopes if scope in layers), ARITHMETIC)
+            product = model.operatorCodes[operator.opcodeIndex].builtinCode in kinds
+            parts[names[operator.outputs[0]]] = layer if product else ARITHMETIC
+        (answer,) = (e.tensorIndex for e in signature.outputs if e.name.decode() == _ANSWER)
+        return {**parts, names[answer]: _ANSWER}
 
     def _answers(self, content: bytes) -> np.ndarray:
         """Probabilities of a body at every step of the stream, (steps, classes)."""

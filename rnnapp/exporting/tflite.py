@@ -26,7 +26,7 @@ def convert(
     time: int,
     streams: bool,
     replay: Path,
-    float_layers: int = 0,
+    float_parts: int = 0,
     timeout_seconds: float = 300.0,
 ) -> list[str]:
     """Converts a Keras model in a process of its own, since converters crash whole processes.
@@ -38,11 +38,11 @@ def convert(
         time: Length of the sequence that `predict` takes (samples or timesteps).
         streams: Whether the model is causal, and gets the signature `step`.
         replay: A file of sequences, which the ranges of integers are learnt from.
-        float_layers: How many layers stay floats in `step_int8`, the most sensitive ones.
+        float_parts: How many parts stay floats among integers of eight bits.
         timeout_seconds: For all of it.
 
     Returns:
-        The names of those layers.
+        The names of those parts.
 
     Raises:
         ConversionError: If the converter fails, crashes or takes too long.
@@ -54,7 +54,7 @@ def convert(
         "time": time,
         "streams": streams,
         "replay": str(replay),
-        "float_layers": float_layers,
+        "float_parts": float_parts,
     }
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -1,4 +1,4 @@
-"""What does not agree is not let out; integers that lose too much get layers of floats."""
+"""What does not agree is not let out; integers that lose too much get parts of floats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rnnapp.exporting import proof
 from rnnapp.exporting.formats import Source
 from rnnapp.exporting.proof import ExportError, Proof
 
-LAYERS = ["gru_2", "gru_1", "logits", "conv_1"]  # the most sensitive first
+PARTS = ["all but products", "gru_1", "logits", "conv_1"]  # the most sensitive first
 
 
 def check(name: str, passed: bool) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def check(name: str, passed: bool) -> dict[str, Any]:
 
 
 class Judge:
-    """Writers and certificates of formats, which pass from a number of float layers on."""
+    """Writers and certificates of formats, which pass from a number of float parts on."""
 
     def __init__(self, enough: dict[str, int]) -> None:
         self.enough = enough
@@ -36,8 +36,8 @@ class Judge:
 
     def write(self, source: Source, folder: Path, names: list[str]) -> list[str]:
         """Stands for a format's writer."""
-        self.written |= dict.fromkeys(names, source.float_layers)
-        return LAYERS[:-1][: source.float_layers]
+        self.written |= dict.fromkeys(names, source.float_parts)
+        return PARTS[:-1][: source.float_parts]
 
     def certify(
         self, folder: Path, formats: list[str], *_: object, known: Any = None, **__: object
@@ -52,13 +52,13 @@ class Judge:
 
 def source(folder: Path) -> Source:
     """A model that needs no more than layers."""
-    layers = [SimpleNamespace(weights=[1])] * len(LAYERS) + [SimpleNamespace(weights=[])]
+    layers = [SimpleNamespace(weights=[1])] * len(PARTS) + [SimpleNamespace(weights=[])]
     model: Any = SimpleNamespace(layers=layers)
     return Source("name", model, folder, [], 1, folder, None, "", {})
 
 
 def judged(enough: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> Judge:
-    """Lets formats pass that have so many layers of floats."""
+    """Lets formats pass that have so many parts of floats."""
     judge = Judge(enough)
     monkeypatch.setattr(proof, "certify", judge.certify)
     for name in enough:
@@ -69,20 +69,20 @@ def judged(enough: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> Judge:
 def mixed(
     enough: dict[str, int], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """What becomes of formats that need so many layers of floats."""
+    """What becomes of formats that need so many parts of floats."""
     judge, reference = judged(enough, monkeypatch), Any
     first = judge.certify(folder, list(enough))
     return proof._mixed(source(folder), folder, reference, first)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("enough", range(len(LAYERS)))
-def test_as_many_layers_stay_floats_as_it_takes(
+@pytest.mark.parametrize("enough", range(len(PARTS)))
+def test_as_many_parts_stay_floats_as_it_takes(
     enough: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """None where integers are good enough; what else has been certified is not done again."""
     certificate, kept = mixed({"tflite_float": 0, "step_int8": enough}, tmp_path, monkeypatch)
     assert certificate["passed"]
-    assert kept == ({"step_int8": LAYERS[:enough]} if enough else {})
+    assert kept == ({"step_int8": PARTS[:enough]} if enough else {})
     assert [c["format"] for c in certificate["checks"]] == ["tflite_float", "step_int8"]
 
 
@@ -90,7 +90,7 @@ def test_a_file_of_floats_alone_is_none_of_integers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where every layer would have to stay, the format is refused."""
-    certificate, _ = mixed({"step_int8": len(LAYERS)}, tmp_path, monkeypatch)
+    certificate, _ = mixed({"step_int8": len(PARTS)}, tmp_path, monkeypatch)
     assert not certificate["passed"]
 
 
@@ -104,7 +104,7 @@ def test_what_is_no_integer_is_not_mixed(tmp_path: Path, monkeypatch: pytest.Mon
 def proved(
     enough: dict[str, int], names: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Proof:
-    """What is let out of formats that need so many layers of floats."""
+    """What is let out of formats that need so many parts of floats."""
     judge = judged(enough, monkeypatch)
     monkeypatch.setattr(proof, "possible_formats", lambda *_: (list(enough), {}))
     monkeypatch.setattr(proof, "Reference", lambda *_: None)
@@ -117,7 +117,7 @@ def proved(
     return proof.prove(source(folder), folder, names, 0.01)
 
 
-TOO_MANY = len(LAYERS)
+TOO_MANY = len(PARTS)
 
 
 def test_all_is_what_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +127,7 @@ def test_all_is_what_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert result.formats == ["tflite_float"]
     assert [path.name for path in (tmp_path / "device").iterdir()] == ["float.tflite"]
     assert result.refused["step_int8"].startswith("step_int8 in ai_edge_litert, signature step")
-    assert set(result.refused) == {"tflite_dynamic", "step_int8"} and not result.float_layers
+    assert set(result.refused) == {"tflite_dynamic", "step_int8"} and not result.float_parts
     assert result.certificate["passed"]
     assert [check["format"] for check in result.certificate["checks"]] == ["tflite_float"]
 

@@ -11,7 +11,7 @@ import pytest
 from rnnapp import Run
 from rnnapp.device import Stepper, load
 from rnnapp.exporting import flatbuffer, signatures
-from rnnapp.exporting.quantized import IntegerStep
+from rnnapp.exporting.quantized import ARITHMETIC, IntegerStep
 from rnnapp.layers.streaming import StepModel
 from rnnapp.replay import Replay
 
@@ -105,18 +105,27 @@ def test_a_chain_is_its_links(model: keras.Model, replay: Replay) -> None:
         np.testing.assert_allclose(answer["logits"], logits, rtol=0, atol=1e-5)
 
 
-def test_layers_that_stay_floats_cost_nothing(model: keras.Model, replay: Replay) -> None:
+def test_parts_that_stay_floats_cost_nothing(model: keras.Model, replay: Replay) -> None:
     """The more of them, the less is lost; in the end, half a float's precision of weights."""
     integers = IntegerStep(model, replay.sequences)
-    layers = integers.sensitive_layers()
-    assert {layer.name for layer in model.layers if layer.weights} < set(layers)
+    arithmetic, *layers = integers.sensitive_parts()
+    assert set(layers) == {layer.name for layer in model.layers if layer.weights}
     joined = np.concatenate(list(replay.sequences[:4]))
     expected = np.array(list(stream(Stepper(load(_float_step(model))), joined)))
 
-    def errors(kept: list[str]) -> np.ndarray:
-        step = Stepper(load(integers.step(8, kept)))
+    def errors(*parts: str) -> np.ndarray:
+        step = Stepper(load(integers.step(8, parts)))
         return np.abs(np.array(list(stream(step, joined))) - expected)
 
-    none, first, every = (errors(kept) for kept in ([], layers[:1], layers))
-    assert first.mean() < none.mean()
+    none, products, every = (errors(*p) for p in ((), (arithmetic,), (arithmetic, *layers)))
+    assert products.mean() < none.mean()
     assert every.max() < 1e-3  # as the float16 format has it
+
+
+def test_weights_stay_integers_while_one_layer_does(model: keras.Model, replay: Replay) -> None:
+    """Arithmetic in floats does not make a file grow: it consists of weights."""
+    integers = IntegerStep(model, replay.sequences)
+    whole, arithmetic = (
+        len(flatbuffer.compact(integers.body_step(8, parts))) for parts in ((), (ARITHMETIC,))
+    )
+    assert arithmetic < 1.05 * whole

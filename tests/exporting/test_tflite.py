@@ -93,7 +93,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         "time": 2400,
         "streams": True,
         "replay": str(run.folder / "replay.npz"),
-        "float_layers": 0,
+        "float_parts": 0,
     }
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(flatbuffer, "compact", lambda content: content)
