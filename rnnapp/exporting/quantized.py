@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import keras
@@ -22,7 +22,6 @@ from rnnapp.layers.streaming import StepModel, has_front
 
 ARITHMETIC = "all but products"
 _ANSWER = "probabilities"  # never integers: rounded to a 256th, small ones are all the same
-Examples = Iterator[tuple[str, dict[str, np.ndarray]]]
 
 
 class IntegerStep:
@@ -37,7 +36,7 @@ class IntegerStep:
         self.front, self.body = StepModel(model, "front"), StepModel(model, "body")
         self._sequences = sequences
 
-    def step(self, activation_bits: int, float_parts: tuple[str, ...] = ()) -> bytes:
+    def step(self, activation_bits: int, float_parts: Collection[str] = ()) -> bytes:
         """All of it.
 
         Args:
@@ -50,17 +49,10 @@ class IntegerStep:
         """
         content = self.body_step(activation_bits, float_parts)
         if has_front(self.front.model):
-            content = flatbuffer.chained(self.front_step(), content, signatures.FEATURES)
+            content = flatbuffer.chained(self.front_step, content, signatures.FEATURES)
         return flatbuffer.halved(content) if float_parts else content
 
-    def front_step(self) -> bytes:
-        """The front end alone, of floats, from input to `features`."""
-        specs = signatures.step_specs(self.front, 1)
-        traced = lowering.traced(signatures.front_step(self.front), specs)
-        return lowering.lowered({"step": traced}, self.front.weights)
-
-    @functools.cache  # noqa: B019  one model, in a process that ends with it
-    def body_step(self, activation_bits: int, float_parts: tuple[str, ...] = ()) -> bytes:
+    def body_step(self, activation_bits: int, float_parts: Collection[str] = ()) -> bytes:
         """What follows the front end, from `features` to answers.
 
         Args:
@@ -68,15 +60,22 @@ class IntegerStep:
             float_parts: What stays floats, as `sensitive_parts` names it; with 8 alone.
         """
         if activation_bits == 16:
-            return lowering.lowered({"step": self._traced}, self.body.weights, self._sixteen_bits)
+            return self._sixteen_bits
         kept = {name for name, part in self._operators.items() if part in {_ANSWER, *float_parts}}
         # What has several outputs has no name; of those, recurrent layers have SPLIT.
         splits = {"SPLIT"} if float_parts else None
         return bytes(mlir_quantize(self._calibrated, denylisted_nodes=kept, denylisted_ops=splits))
 
     @functools.cached_property
+    def front_step(self) -> bytes:
+        """The front end alone, of floats, from input to `features`."""
+        specs = signatures.step_specs(self.front, 1)
+        traced = lowering.traced(signatures.front_step(self.front), specs)
+        return lowering.lowered({"step": traced}, self.front.weights)
+
+    @functools.cached_property
     def float_body(self) -> bytes:
-        """The same of floats, which integers are held against."""
+        """What follows it, of floats, which integers are held against."""
         return lowering.lowered({"step": self._traced}, self.body.weights)
 
     def sensitive_parts(self) -> list[str]:
@@ -103,13 +102,20 @@ class IntegerStep:
     @functools.cached_property
     def _heard(self) -> list[np.ndarray]:
         """What the front makes of all sequences, one after the other, step by step."""
-        run, (size, *_) = tf.function(self.front), self.front.input_shape
-        states, heard = self.front.initial_states(), []
-        joined = np.concatenate(list(self._sequences))
-        for start in range(0, len(joined) - size + 1, size):
-            features, states = run(tf.constant(joined[None, start : start + size]), states)
-            heard.append(features.numpy())
-        return heard
+        joined, (size, *_) = np.concatenate(list(self._sequences)), self.front.input_shape
+        steps = (joined[None, i : i + size] for i in range(0, len(joined) - size + 1, size))
+        if not has_front(self.front.model):
+            return list(steps)
+        front = Stepper(load(self.front_step))
+        (name,) = front.inputs
+        return [front(**{name: step})[signatures.FEATURES] for step in steps]
+
+    def _examples(self) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        """The inputs of every step: features, and states as they are reached in use."""
+        stepper = Stepper(load(self.float_body))
+        for features in self._heard:
+            yield "step", {self.body.input_name: features, **stepper.states}
+            stepper(**{self.body.input_name: features})
 
     @functools.cached_property
     def _calibrated(self) -> bytes:
@@ -122,22 +128,18 @@ class IntegerStep:
 
         return lowering.lowered({"step": self._traced}, self.body.weights, calibrate)
 
-    def _sixteen_bits(self, converter: Any) -> None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = self._examples
-        converter.target_spec.supported_ops = [
-            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
-            # What has no kernel of integers stays one of floats: a division, for one.
-            tf.lite.OpsSet.TFLITE_BUILTINS,
-        ]
+    @functools.cached_property
+    def _sixteen_bits(self) -> bytes:
+        def quantize(converter: Any) -> None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.representative_dataset = self._examples
+            converter.target_spec.supported_ops = [
+                tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+                # What has no kernel of integers stays one of floats: a division, for one.
+                tf.lite.OpsSet.TFLITE_BUILTINS,
+            ]
 
-    def _examples(self) -> Examples:
-        states = {name: value.numpy() for name, value in self.body.initial_states().items()}
-        for features in self._heard:
-            inputs = {self.body.input_name: features, **states}
-            yield "step", inputs
-            outputs = self._traced(**{name: tf.constant(value) for name, value in inputs.items()})
-            states = {name: outputs[f"next_{name}"].numpy() for name in states}
+        return lowering.lowered({"step": self._traced}, self.body.weights, quantize)
 
     @functools.cached_property
     def _operators(self) -> dict[str, str]:
@@ -166,5 +168,8 @@ class IntegerStep:
     def _answers(self, content: bytes) -> np.ndarray:
         """Probabilities of a body at every step of the stream, (steps, classes)."""
         stepper = Stepper(load(content))
-        heard = [stepper(features=features)["probabilities"][0] for features in self._heard]
+        heard = [
+            stepper(**{self.body.input_name: features})["probabilities"][0]
+            for features in self._heard
+        ]
         return np.stack(heard)

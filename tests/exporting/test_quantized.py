@@ -56,7 +56,7 @@ def test_inputs_and_states_are_those_of_the_float_step(content: bytes, model: ke
 
 def test_the_front_end_stays_exact(content: bytes, model: keras.Model, replay: Replay) -> None:
     """Rounded to eight bits, a front end is deaf: its states are those of floats, to the bit."""
-    loaded, reference = load(content), load(IntegerStep(model, replay.sequences).front_step())
+    loaded, reference = load(content), load(IntegerStep(model, replay.sequences).front_step)
     mine, theirs = Stepper(loaded), Stepper(reference)
     size = reference.inputs("step")["samples"].shape[1]
     for start in range(0, 4 * size, size):
@@ -90,7 +90,7 @@ def test_ranges_are_those_of_a_long_stream(model: keras.Model, replay: Replay) -
 
 def _float_step(model: keras.Model) -> bytes:
     integers = IntegerStep(model, np.zeros((1, 1)))
-    return flatbuffer.chained(integers.front_step(), integers.float_body, signatures.FEATURES)
+    return flatbuffer.chained(integers.front_step, integers.float_body, signatures.FEATURES)
 
 
 def test_a_chain_is_its_links(model: keras.Model, replay: Replay) -> None:

@@ -34,7 +34,7 @@ def test_the_smallest_is_enough_and_less_is_not(tmp_path: Path) -> None:
 def test_what_lacks_an_operator_is_refused_by_its_name(tmp_path: Path) -> None:
     """In one line, for a list of what was left out."""
     path = tmp_path / "front.tflite"
-    path.write_bytes(integers("log_mel").front_step())
+    path.write_bytes(integers("log_mel").front_step)
     with pytest.raises(UnsupportedModelError, match="cannot run the model.*RFFT2D") as caught:
         arena.measured(path)
     assert "\n" not in str(caught.value)

@@ -81,7 +81,7 @@ def test_an_operator_that_it_lacks_is_named(capfd: pytest.CaptureFixture) -> Non
     """At loading: the Fourier transform, for one, for which fronts are written in C."""
     said = r"whole must have operators of TensorFlow Lite Micro alone.*of features, as int8"
     with pytest.raises(UnsupportedModelError, match=said):
-        MicroModel(integers("log_mel").front_step(), "whole")
+        MicroModel(integers("log_mel").front_step, "whole")
     assert "RFFT2D" in capfd.readouterr().err
 
 
