@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 import unicodedata
@@ -13,12 +12,11 @@ from pathlib import Path
 
 from pipelines import audio_files
 from pipelines.audio_spec import AudioSpec
-from pipelines.base import SPLITS, BadInputs
+from pipelines.base import SPLITS, BadInputs, which_split
 
 SILENCE, UNKNOWN, NOISE = "_silence_", "_unknown_", "_background_noise_"
 _LISTS = {"validation_list.txt": "validation", "testing_list.txt": "test"}
 _SILENCE_SECONDS = 1.0  # where clips have no window of their own
-_BUCKETS = 2**27 - 1  # as the Speech Commands data set splits itself
 
 
 @dataclass(frozen=True)
@@ -155,15 +153,6 @@ def speaker_of(path: Path) -> str:
         known = re.search(r"(?:^|_)([0-9a-f]{8})$", name)
         return known[1] if known else name
     return path.parts[1] if len(path.parts) > 2 else path.name
-
-
-def which_split(speaker: str, validation_percent: float, testing_percent: float) -> str:
-    """The split that the hash of a speaker falls into, the same on every machine and for ever."""
-    digest = int(hashlib.sha1(speaker.encode()).hexdigest(), 16)
-    percent = digest % (_BUCKETS + 1) * (100.0 / _BUCKETS)
-    if percent < validation_percent:
-        return "validation"
-    return "test" if percent < validation_percent + testing_percent else "train"
 
 
 def _folders(data: str) -> list[Path]:

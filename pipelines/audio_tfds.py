@@ -9,9 +9,9 @@ import numpy as np
 
 from pipelines import audio_files, audio_store
 from pipelines.audio_files import BadAudio
-from pipelines.audio_index import Clip, Index, assemble, which_split
+from pipelines.audio_index import Clip, Index, assemble
 from pipelines.audio_spec import AudioSpec
-from pipelines.base import SPLITS, BadInputs, Progress, require
+from pipelines.base import SPLITS, BadInputs, Progress, require, which_split
 
 PREFIX = "tfds:"
 

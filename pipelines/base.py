@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 Policy = Literal["skip", "stop"]
+_BUCKETS = 2**27 - 1  # as the Speech Commands data set splits itself
 Progress = Callable[[int, int], None]
 """Called with how many are done and how many there are."""
 
@@ -127,6 +129,21 @@ def require(condition: bool, name: str, must: str, received: object) -> None:
     """
     if not condition:
         raise ValueError(f"`{name}` must be {must}. Received: {name}={received!r}")
+
+
+def which_split(key: str, validation_percent: float, testing_percent: float) -> str:
+    """The split that the hash of a key falls into, the same on every machine and for ever.
+
+    Args:
+        key: What must be in one split alone: a speaker, a text.
+        validation_percent: Share of the validation split.
+        testing_percent: Share of the test split.
+    """
+    digest = int(hashlib.sha1(key.encode()).hexdigest(), 16)
+    percent = digest % (_BUCKETS + 1) * (100.0 / _BUCKETS)
+    if percent < validation_percent:
+        return "validation"
+    return "test" if percent < validation_percent + testing_percent else "train"
 
 
 def bucket_boundaries(lengths: np.ndarray, buckets: int = 8) -> list[int]:

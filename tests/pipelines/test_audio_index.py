@@ -13,9 +13,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.audio_index import Index, index, speaker_of, which_split
+from pipelines.audio_index import Index, index, speaker_of
 from pipelines.audio_spec import AudioSpec
-from pipelines.base import BadInputs
+from pipelines.base import BadInputs, which_split
 
 
 def make(folder: Path, *names: str, seconds: float = 0.01) -> Path:

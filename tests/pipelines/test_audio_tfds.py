@@ -11,7 +11,9 @@ import pytest
 import tensorflow_datasets as tfds
 
 from pipelines.audio import NO_AUGMENTATION, AudioPipeline, AudioSpec
-from pipelines.audio_index import which_split
+from pipelines.base import which_split
+
+from .conftest import mocked
 
 LABELS = (
     "_silence_",
@@ -27,25 +29,6 @@ LABELS = (
     "up",
     "yes",
 )
-
-
-def mocked(folder: Path, name: str, splits: tuple[str, ...]) -> Iterator[None]:
-    """Mock data of 80 examples a split for a data set with these official splits."""
-    builder = tfds.builder(name, data_dir=folder)
-    builder.info.set_splits(
-        tfds.core.SplitDict(
-            [
-                tfds.core.SplitInfo(
-                    name=split, shard_lengths=[80], num_bytes=1, filename_template=None
-                )
-                for split in splits
-            ]
-        )
-    )
-    Path(builder.data_dir).mkdir(parents=True)
-    builder.info.write_to_directory(builder.data_dir)
-    with tfds.testing.mock_data(num_examples=80, data_dir=folder):
-        yield
 
 
 @pytest.fixture

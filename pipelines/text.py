@@ -1,0 +1,298 @@
+"""Labelled texts to batches of token ids: files or tensorflow-datasets in, tf.data out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines import text_batches, text_files, text_index, text_state, text_store, tokenization
+from pipelines.base import SPLITS, BadInputs, BadInputWarning, Progress, require
+from pipelines.text_graph import TokenizerGraph
+from pipelines.text_index import Example
+from pipelines.text_spec import TextSpec
+from pipelines.text_store import Ragged
+
+__all__ = ["TextPipeline", "TextSpec"]
+
+
+class TextPipeline:
+    """Labelled texts as batches `({"token_ids", "lengths"}, labels)`, padded on the right.
+
+    Args:
+        spec: The settings.
+    """
+
+    def __init__(self, spec: TextSpec | None = None) -> None:
+        self.spec = spec or TextSpec()
+        self.labels: tuple[str, ...] = ()
+        self.examples: list[Example] = []
+        self.tokenizer = tokenization.of(self.spec)
+        self._bad = BadInputs(self.spec.on_bad_input)
+        self._seed = 0
+        self._ids: Ragged
+
+    def fit(self, data: str, seed: int = 0, progress: Progress | None = None) -> TextPipeline:
+        """Reads and splits some data, and finds classes and vocabulary of the training split.
+
+        Args:
+            data: A file with columns (CSV, TSV, JSONL, Parquet) or of lines `LABEL the text`; a
+                folder of such files, or of `LABEL/*.txt`; TRAIN,TEST or TRAIN,VALIDATION,TEST; or
+                `tfds:NAME[/CONFIG]`. See `text_sources.find` for how splits are named.
+            seed: Kept with the state; nothing here is drawn by chance.
+            progress: Called with (done, total) texts.
+
+        Returns:
+            The pipeline itself.
+
+        Raises:
+            FileNotFoundError: If a file is absent.
+            ValueError: If there is no usable text, a single class, a column is absent, or any
+                input is bad where `on_bad_input` is "stop".
+        """
+        self.labels, self._seed = (), seed
+        self._read(data, False, progress)
+        return self
+
+    def open(
+        self, data: str, *, test_only: bool = False, progress: Progress | None = None
+    ) -> TextPipeline:
+        """Reads data under the labels and vocabulary that an earlier fit found.
+
+        Args:
+            data: As in `fit`.
+            test_only: Puts all texts into the test split, to evaluate on a whole file.
+            progress: Called with (done, total) texts.
+
+        Returns:
+            The pipeline itself.
+
+        Raises:
+            FileNotFoundError: If a file is absent.
+            ValueError: If the pipeline is not fitted, or nothing in `data` can be used.
+        """
+        if not self.labels:
+            raise ValueError("The pipeline must be fitted or loaded before `open`.")
+        self._read(data, test_only, progress)
+        return self
+
+    @property
+    def num_classes(self) -> int:
+        """How many labels there are."""
+        return len(self.labels)
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """All tokens in the order of their ids."""
+        return self.tokenizer.vocabulary
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """How many texts each split has."""
+        return {split: len(self._rows(split)) for split in SPLITS}
+
+    @property
+    def bad_inputs(self) -> list[tuple[str, str]]:
+        """What was skipped, as (where, reason)."""
+        return self._bad.found
+
+    @property
+    def element_spec(self) -> tuple[dict[str, tf.TensorSpec], tf.TensorSpec]:
+        """The batches' types: token ids (batch, timesteps), lengths and labels, all int32."""
+        vector = tf.TensorSpec([None], tf.int32)
+        return {"token_ids": tf.TensorSpec([None, None], tf.int32), "lengths": vector}, vector
+
+    def dataset(
+        self,
+        split: str,
+        batch_size: int,
+        *,
+        training: bool = False,
+        seed: int = 0,
+        epoch: tf.Variable | int = 0,
+        repeat: bool = False,
+    ) -> tf.data.Dataset:
+        """Batches of a split, texts of similar length together.
+
+        Args:
+            split: "train", "validation" or "test".
+            batch_size: Texts of mean length in a batch; there are more of shorter ones, and fewer
+                of longer ones, so that batches hold about as many tokens each.
+            training: Shuffle as (seed, epoch) says and nothing else.
+            seed: The run's seed.
+            epoch: Which pass this is. A variable (on the CPU) is read anew by each iteration, so
+                that one dataset object serves all epochs.
+            repeat: Go on with the passes that follow, without end and without a pause between
+                two, for `fit(steps_per_epoch=pipeline.num_batches(...))`.
+
+        Returns:
+            A dataset of `({"token_ids": int32 (batch, timesteps), "lengths": int32 (batch,)},
+            labels int32 (batch,))`.
+
+        Raises:
+            ValueError: If the split is unknown or empty.
+        """
+        numbers = {label: number for number, label in enumerate(self.labels)}
+        labels = np.array([numbers[example.label] for example in self.examples], np.int32)
+        lengths = self._ids.lengths
+
+        def copy(rows: np.ndarray) -> tuple[np.ndarray, ...]:
+            return self._ids.gather(rows), lengths[rows], labels[rows]
+
+        def load(rows: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+            ids, counts, targets = tf.numpy_function(copy, [rows], [tf.int32] * 3)
+            inputs = {
+                "token_ids": tf.ensure_shape(ids, [None, None]),  # (batch, timesteps)
+                "lengths": tf.ensure_shape(counts, [None]),
+            }
+            return inputs, tf.ensure_shape(targets, [None])
+
+        return text_batches.batches(
+            self._plan(split, batch_size),
+            load,
+            training=training,
+            seed=seed,
+            epoch=epoch,
+            repeat=repeat,
+        )
+
+    def num_batches(self, split: str, batch_size: int) -> int:
+        """How many batches a pass over a split has.
+
+        Raises:
+            ValueError: If the split is unknown or empty.
+        """
+        return len(self._plan(split, batch_size).sizes)
+
+    def encode(self, *raw: str | Path) -> dict[str, np.ndarray]:
+        """Makes the inputs of one batch, as training sees them.
+
+        Args:
+            *raw: Texts, or paths of `.txt` files.
+
+        Returns:
+            `{"token_ids": int32 (batch, timesteps), "lengths": int32 (batch,)}`.
+
+        Raises:
+            ValueError: If a text is empty or no UTF-8.
+        """
+        ids = [self._encode(text_files.text_of(one, self.spec.encoding)) for one in raw]
+        lengths = np.array([len(one) for one in ids], np.int32)
+        return {"token_ids": text_store.padded(ids), "lengths": lengths}
+
+    def graph(self) -> TokenizerGraph:
+        """`encode` as TensorFlow operations, from string (batch,) to token ids and lengths."""
+        return self.tokenizer.graph(self.spec.max_tokens)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes labels, vocabulary, settings and splits; the texts stay where they are.
+
+        Args:
+            folder: Made if absent; takes `labels.txt`, `vocabulary.txt`, `tokenizer.json`,
+                `pipeline.json` and `splits.csv`.
+        """
+        folder = Path(folder)
+        self.tokenizer.save(folder)
+        lines = "".join(f"{label}\n" for label in self.labels)
+        (folder / "labels.txt").write_text(lines, encoding="utf-8")
+        text_state.save(folder, self.spec, self._seed)
+        text_index.write(self.examples, folder / "splits.csv")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> TextPipeline:
+        """Reads what `save` wrote; `open` then attaches data.
+
+        Raises:
+            FileNotFoundError: If the folder holds no pipeline.
+        """
+        folder = Path(folder)
+        spec, seed = text_state.load(folder, TextSpec)
+        pipeline = cls(spec)
+        pipeline._seed = seed
+        pipeline.tokenizer = tokenization.load(folder)
+        labels = (folder / "labels.txt").read_text(encoding="utf-8").splitlines()
+        pipeline.labels = tuple(labels)
+        return pipeline
+
+    def _read(self, data: str, test_only: bool, progress: Progress | None) -> None:
+        """Reads and encodes `data`, and warns of what was skipped or cut."""
+        self._bad = BadInputs(self.spec.on_bad_input)
+        columns = (self.spec.text_column, self.spec.label_column)
+        found = text_index.index(
+            data, self.spec, columns, text_files.label_first, self._bad, test_only=test_only
+        )
+        examples: list[Example] = []
+        texts = text_store.texts(_texts(found, examples))
+        if not self.labels:
+            self._fit(data, examples, texts)
+        known = list(self._known(examples))
+        self.examples = [examples[row] for row in known]
+        self._ids = text_store.collect(self._encoded(texts, known, progress))
+        self._bad.warn()
+        if not self.examples:
+            raise ValueError(f"{data}: there must be at least one usable text. Received none.")
+
+    def _fit(self, data: str, examples: list[Example], texts: Ragged) -> None:
+        train = [row for row, example in enumerate(examples) if example.split == "train"]
+        labels = tuple(sorted({examples[row].label for row in train}))
+        if len(labels) < 2:
+            self._bad.warn()
+            raise ValueError(
+                f"{data}: there must be at least two classes in the training split. Received: "
+                f"{', '.join(labels) or 'none'}, in {len(train)} texts."
+            )
+        self.tokenizer = tokenization.of(self.spec).fit(texts.text(row) for row in train)
+        self.labels = labels
+
+    def _known(self, examples: list[Example]) -> Iterator[int]:
+        """The rows whose label training knows."""
+        for row, one in enumerate(examples):
+            if one.label in self.labels:
+                yield row
+            else:
+                valid = f"the label must be one of {', '.join(self.labels)}"
+                self._bad.add(f"{one.path}:{one.row}", f"{valid}. Received: {one.label}.")
+
+    def _encoded(
+        self, texts: Ragged, rows: list[int], progress: Progress | None
+    ) -> Iterator[list[int]]:
+        cut = []
+        for done, row in enumerate(rows):
+            ids = self.tokenizer.encode(texts.text(row))
+            kept = ids[: self.spec.max_tokens]
+            if len(kept) < len(ids):
+                cut.append(self.examples[done])
+            yield kept
+            if progress:
+                progress(done + 1, len(rows))
+        if cut:
+            warnings.warn(
+                f"{len(cut)} texts were longer than {self.spec.max_tokens} tokens and were cut to "
+                f"their beginning, {cut[0].path}:{cut[0].row} for one.",
+                BadInputWarning,
+                5,
+            )
+
+    def _encode(self, text: str) -> np.ndarray:
+        require(bool(text.strip()), "text", "more than whitespace", text)
+        return np.array(self.tokenizer.encode(text)[: self.spec.max_tokens], np.int32)
+
+    def _rows(self, split: str) -> np.ndarray:
+        return np.flatnonzero([example.split == split for example in self.examples])
+
+    def _plan(self, split: str, batch_size: int) -> text_batches.Plan:
+        text_batches.check_split(split, self.splits)
+        rows = self._rows(split)
+        return text_batches.plan(rows, self._ids.lengths[rows, None], batch_size)
+
+
+def _texts(
+    found: Iterable[tuple[Example, tuple[str, ...]]], examples: list[Example]
+) -> Iterator[str]:
+    """The texts of examples, which are noted down on the way."""
+    for example, fields in found:
+        examples.append(example)
+        yield fields[0]

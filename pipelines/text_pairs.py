@@ -1,0 +1,291 @@
+"""Sentences and their translations to batches of token ids: files in, tf.data out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines import text_batches, text_files, text_index, text_state, text_store, tokenization
+from pipelines.base import SPLITS, BadInputs, Progress, require
+from pipelines.text_graph import TokenizerGraph
+from pipelines.text_index import Example
+from pipelines.text_spec import PairSpec
+from pipelines.text_store import Ragged
+from pipelines.tokenization import BEGIN
+
+__all__ = ["PairPipeline", "PairSpec"]
+
+
+class PairPipeline:
+    """Pairs as batches `({"source_ids", "source_lengths", "target_ids"}, targets)`.
+
+    All is padded on the right. `target_ids` begin with the begin token, as a decoder is fed, and
+    the targets end with the end token, as it should answer: each one step ahead of the other. Id 0
+    is padding and nothing else, so `target_ids != 0` is the mask of both.
+
+    Args:
+        spec: The settings.
+    """
+
+    def __init__(self, spec: PairSpec | None = None) -> None:
+        self.spec = spec or PairSpec()
+        self.examples: list[Example] = []
+        self.source = tokenization.of(self.spec)
+        self.target = tokenization.of(self.spec)
+        self._bad = BadInputs(self.spec.on_bad_input)
+        self._seed = 0
+        self._fitted = False
+        self._source_ids: Ragged
+        self._target_ids: Ragged
+
+    def fit(self, data: str, seed: int = 0, progress: Progress | None = None) -> PairPipeline:
+        """Reads and splits some data, and finds a vocabulary for each side of the training split.
+
+        Args:
+            data: A file of `source<TAB>target`, or with columns (CSV, TSV, JSONL, Parquet); two
+                files SOURCE+TARGET whose lines belong together; a folder of such files; TRAIN,TEST
+                or TRAIN,VALIDATION,TEST; or `tfds:NAME[/CONFIG]`. Pairs of the same source are in
+                the same split. See `text_sources.find` for how splits are named.
+            seed: Kept with the state; nothing here is drawn by chance.
+            progress: Called with (done, total) pairs.
+
+        Returns:
+            The pipeline itself.
+
+        Raises:
+            FileNotFoundError: If a file is absent.
+            ValueError: If there is no usable pair, a column is absent, or any input is bad where
+                `on_bad_input` is "stop".
+        """
+        self._fitted, self._seed = False, seed
+        self._read(data, False, progress)
+        return self
+
+    def open(
+        self, data: str, *, test_only: bool = False, progress: Progress | None = None
+    ) -> PairPipeline:
+        """Reads data under the vocabularies that an earlier fit found.
+
+        Args:
+            data: As in `fit`.
+            test_only: Puts all pairs into the test split, to evaluate on a whole file.
+            progress: Called with (done, total) pairs.
+
+        Returns:
+            The pipeline itself.
+
+        Raises:
+            FileNotFoundError: If a file is absent.
+            ValueError: If the pipeline is not fitted, or nothing in `data` can be used.
+        """
+        if not self._fitted:
+            raise ValueError("The pipeline must be fitted or loaded before `open`.")
+        self._read(data, test_only, progress)
+        return self
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """How many pairs each split has."""
+        return {split: len(self._rows(split)) for split in SPLITS}
+
+    @property
+    def bad_inputs(self) -> list[tuple[str, str]]:
+        """What was skipped, as (where, reason)."""
+        return self._bad.found
+
+    @property
+    def element_spec(self) -> tuple[dict[str, tf.TensorSpec], tf.TensorSpec]:
+        """The batches' types: ids (batch, timesteps) and lengths (batch,), all int32."""
+        ids = tf.TensorSpec([None, None], tf.int32)
+        lengths = tf.TensorSpec([None], tf.int32)
+        return {"source_ids": ids, "source_lengths": lengths, "target_ids": ids}, ids
+
+    def dataset(
+        self,
+        split: str,
+        batch_size: int,
+        *,
+        training: bool = False,
+        seed: int = 0,
+        epoch: tf.Variable | int = 0,
+        repeat: bool = False,
+    ) -> tf.data.Dataset:
+        """Batches of a split, pairs of similar lengths together.
+
+        Args:
+            split: "train", "validation" or "test".
+            batch_size: Pairs of mean length in a batch; there are more of shorter ones, and fewer
+                of longer ones, so that batches hold about as many tokens each.
+            training: Shuffle as (seed, epoch) says and nothing else.
+            seed: The run's seed.
+            epoch: Which pass this is. A variable (on the CPU) is read anew by each iteration, so
+                that one dataset object serves all epochs.
+            repeat: Go on with the passes that follow, without end and without a pause between
+                two, for `fit(steps_per_epoch=pipeline.num_batches(...))`.
+
+        Returns:
+            A dataset of `({"source_ids": int32 (batch, source timesteps), "source_lengths": int32
+            (batch,), "target_ids": int32 (batch, target timesteps)}, targets int32 (batch, target
+            timesteps))`.
+
+        Raises:
+            ValueError: If the split is unknown or empty.
+        """
+        lengths = self._source_ids.lengths
+
+        def copy(rows: np.ndarray) -> tuple[np.ndarray, ...]:
+            fed, asked = text_batches.shifted([self._target_ids[row] for row in rows])
+            return self._source_ids.gather(rows), lengths[rows], fed, asked
+
+        def load(rows: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+            source, counts, fed, asked = tf.numpy_function(copy, [rows], [tf.int32] * 4)
+            inputs = {
+                "source_ids": tf.ensure_shape(source, [None, None]),  # (batch, source timesteps)
+                "source_lengths": tf.ensure_shape(counts, [None]),
+                "target_ids": tf.ensure_shape(fed, [None, None]),  # (batch, target timesteps)
+            }
+            return inputs, tf.ensure_shape(asked, [None, None])
+
+        return text_batches.batches(
+            self._plan(split, batch_size),
+            load,
+            training=training,
+            seed=seed,
+            epoch=epoch,
+            repeat=repeat,
+        )
+
+    def num_batches(self, split: str, batch_size: int) -> int:
+        """How many batches a pass over a split has.
+
+        Raises:
+            ValueError: If the split is unknown or empty.
+        """
+        return len(self._plan(split, batch_size).sizes)
+
+    def encode(self, *raw: str | Path | tuple[str, str]) -> dict[str, np.ndarray]:
+        """Makes the inputs of one batch, as training sees them.
+
+        Args:
+            *raw: Sentences, paths of `.txt` files, or pairs (source, target); without a target,
+                the decoder is fed its begin token alone.
+
+        Returns:
+            `{"source_ids": int32 (batch, source timesteps), "source_lengths": int32 (batch,),
+            "target_ids": int32 (batch, target timesteps)}`.
+
+        Raises:
+            ValueError: If a source is empty or no UTF-8.
+        """
+        encoding = self.spec.encoding
+        pairs = [
+            one if isinstance(one, tuple) else (text_files.text_of(one, encoding), "")
+            for one in raw
+        ]
+        for text, _ in pairs:
+            require(bool(text.strip()), "source", "more than whitespace", text)
+        source = [np.array(self.source.encode(one), np.int32) for one, _ in pairs]
+        fed = [np.array([BEGIN, *self.target.encode(one)], np.int32) for _, one in pairs]
+        return {
+            "source_ids": text_store.padded(source),
+            "source_lengths": np.array([len(ids) for ids in source], np.int32),
+            "target_ids": text_store.padded(fed),
+        }
+
+    def graph(self) -> TokenizerGraph:
+        """The encoding of sources as TensorFlow operations, from string (batch,)."""
+        return self.source.graph(self.spec.max_tokens)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes vocabularies, settings and splits; the pairs stay where they are.
+
+        Args:
+            folder: Made if absent; takes `source/` and `target/`, each with a `vocabulary.txt` and
+                a `tokenizer.json`, and `pipeline.json` and `splits.csv`.
+        """
+        folder = Path(folder)
+        self.source.save(folder / "source")
+        self.target.save(folder / "target")
+        text_state.save(folder, self.spec, self._seed)
+        text_index.write(self.examples, folder / "splits.csv")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> PairPipeline:
+        """Reads what `save` wrote; `open` then attaches data.
+
+        Raises:
+            FileNotFoundError: If the folder holds no pipeline.
+        """
+        folder = Path(folder)
+        spec, seed = text_state.load(folder, PairSpec)
+        pipeline = cls(spec)
+        pipeline._seed, pipeline._fitted = seed, True
+        pipeline.source = tokenization.load(folder / "source")
+        pipeline.target = tokenization.load(folder / "target")
+        return pipeline
+
+    def _read(self, data: str, test_only: bool, progress: Progress | None) -> None:
+        """Reads and encodes `data`, and warns of what was skipped."""
+        self._bad = BadInputs(self.spec.on_bad_input)
+        columns = (self.spec.source_column, self.spec.target_column)
+        found = text_index.index(
+            data, self.spec, columns, text_files.tab_parted, self._bad, test_only=test_only
+        )
+        read: list[Example] = []
+        texts = text_store.texts(_sides(found, read))  # source and target by turns
+        if not self._fitted:
+            train = [row for row, example in enumerate(read) if example.split == "train"]
+            self.source = tokenization.of(self.spec).fit(texts.text(2 * row) for row in train)
+            self.target = tokenization.of(self.spec).fit(texts.text(2 * row + 1) for row in train)
+            self._fitted = bool(train)
+        self.examples = []
+        both = text_store.collect(self._encoded(texts, read, progress))
+        self._source_ids, self._target_ids = both.every(2, 0), both.every(2, 1)
+        self._bad.warn()
+        if not self.examples or not self._fitted:
+            raise ValueError(
+                f"{data}: there must be at least one usable pair, for training to begin with. "
+                f"Received: {self.splits}."
+            )
+
+    def _encoded(
+        self, texts: Ragged, read: list[Example], progress: Progress | None
+    ) -> Iterator[list[int]]:
+        """The ids of source and target by turns, of those pairs that are not too long."""
+        limit = self.spec.max_tokens
+        for row, example in enumerate(read):
+            source = self.source.encode(texts.text(2 * row))
+            target = self.target.encode(texts.text(2 * row + 1))
+            longest = max(len(source), len(target))
+            if limit is not None and longest > limit:
+                self._bad.add(
+                    f"{example.path}:{example.row}",
+                    f"a sentence must have at most {limit} tokens. Received: {longest}.",
+                )
+            else:
+                self.examples.append(example)
+                yield source
+                yield target
+            if progress:
+                progress(row + 1, len(read))
+
+    def _rows(self, split: str) -> np.ndarray:
+        return np.flatnonzero([example.split == split for example in self.examples])
+
+    def _plan(self, split: str, batch_size: int) -> text_batches.Plan:
+        text_batches.check_split(split, self.splits)
+        rows = self._rows(split)
+        lengths = np.stack([self._source_ids.lengths, self._target_ids.lengths + 1], axis=1)
+        return text_batches.plan(rows, lengths[rows], batch_size)
+
+
+def _sides(
+    found: Iterator[tuple[Example, tuple[str, ...]]], examples: list[Example]
+) -> Iterator[str]:
+    """The sources and targets of examples by turns, which are noted down on the way."""
+    for example, fields in found:
+        examples.append(example)
+        yield from fields
