@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pipelines.base import Pipeline
 
 BATCH = 64
+CALIBRATING = 4  # one sequence of so many; the others judge
+ARRAYS = ("sequences", "lengths", "targets")
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,27 @@ class Replay:
 
     @classmethod
     def load(cls, path: Path) -> Replay:
-        """Reads what `save` wrote."""
-        with np.load(path) as arrays:
-            sequences = arrays["sequences"]
-            exact = sequences.astype(np.float32) if sequences.dtype.kind == "f" else sequences
-            return cls(exact, arrays["lengths"], arrays["targets"])
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: If the file is damaged, or another one.
+        """
+        with path.open("rb") as file:  # which NumPy leaves open where it fails
+            try:
+                arrays = np.load(file)
+                sequences, lengths, targets = (arrays[name] for name in ARRAYS)
+            except Exception as error:  # of many kinds: zipfile's, zlib's, NumPy's
+                raise ValueError(
+                    f"{path} must hold {', '.join(ARRAYS)}, as `rnnapp train` writes them. "
+                    f"Received: {error!r}"
+                ) from error
+        exact = sequences.astype(np.float32) if sequences.dtype.kind == "f" else sequences
+        return cls(exact, lengths, targets)
 
     def save(self, path: Path) -> None:
-        """Writes floats as float16, in which a 16-bit recording keeps 11 bits."""
+        """Writes floats as float16, in which a 16-bit recording keeps 11 bits, where they fit."""
         sequences = self.sequences
-        if sequences.dtype.kind == "f":
+        if sequences.dtype.kind == "f" and np.abs(sequences).max() <= np.finfo(np.float16).max:
             sequences = sequences.astype(np.float16)
         np.savez_compressed(path, sequences=sequences, lengths=self.lengths, targets=self.targets)
 
@@ -75,6 +88,39 @@ class Replay:
     def time(self) -> int:
         """Length of the window that the sequences are padded to."""
         return self.sequences.shape[1]
+
+    @property
+    def calibration(self) -> Replay:
+        """The quarter, of all labels, that ranges of integers are learnt from."""
+        return self._part(self._calibrates)
+
+    @property
+    def judging(self) -> Replay:
+        """The others, by which exports are judged.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        if len(self.targets) < 2:
+            raise ValueError(
+                "An export needs two validation sequences: one to learn the ranges of integers "
+                f"from, another to judge them by. Received: {len(self.targets)}"
+            )
+        return self._part(~self._calibrates)
+
+    @property
+    def _calibrates(self) -> np.ndarray:
+        """Which ones do, bool (examples,): one of four, counted label by label."""
+        chosen = np.zeros(len(self.targets), bool)
+        chosen[np.argsort(self.targets, kind="stable")[::CALIBRATING]] = True
+        return chosen
+
+    def _part(self, chosen: np.ndarray) -> Replay:
+        """Those that are chosen, the labels by turns again."""
+        targets = self.targets[chosen]
+        turns = np.tril(targets[:, None] == targets).sum(axis=1)
+        rows = np.flatnonzero(chosen)[np.argsort(turns, kind="stable")]
+        return Replay(self.sequences[rows], self.lengths[rows], self.targets[rows])
 
 
 def by_turns(targets: np.ndarray, count: int, seed: int) -> list[int]:

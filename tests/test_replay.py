@@ -32,6 +32,41 @@ def test_replay_keeps_what_exports_are_proved_with(finished: Run, tmp_path: Path
     assert loaded.lengths.tolist() == [50, 3, 1]
 
 
+def test_features_beyond_half_precision_stay(tmp_path: Path) -> None:
+    """Of 65,505 and more, float16 makes infinity, which a model answers with no number."""
+    features = np.array([[[1e5, -3e38, 1.0]]], np.float32)
+    Replay(features, np.array([1], np.int32), np.array([0])).save(tmp_path / "r.npz")
+    np.testing.assert_array_equal(Replay.load(tmp_path / "r.npz").sequences, features)
+
+
+@given(st.lists(st.integers(0, 11), min_size=2, max_size=80), st.integers(0, 9))
+def test_what_judges_has_calibrated_nothing(targets: list[int], seed: int) -> None:
+    """Integers look good on the very sequences that their ranges were learnt from."""
+    labels = np.array(targets)[by_turns(np.array(targets), len(targets), seed)]
+    numbers = np.arange(len(labels), dtype=np.float32)
+    replay = Replay(numbers[:, None], numbers.astype(np.int32), labels)
+    parts = (replay.calibration, replay.judging)
+    assert sorted(np.concatenate([part.lengths for part in parts])) == numbers.tolist()
+    assert len(parts[0].targets) == -(-len(labels) // 4)
+    for part in parts:
+        np.testing.assert_array_equal(part.sequences[:, 0], part.lengths)
+        np.testing.assert_array_equal(part.targets, labels[part.lengths])
+        left = part.targets.tolist()
+        while left:  # each turn takes one of every label that is left
+            turn = [left.pop(0) for _ in set(left)]
+            assert len(set(turn)) == len(turn)
+    for label in set(targets):
+        shares = [np.mean(labels[part.lengths] == label) * len(part.targets) for part in parts]
+        assert abs(shares[0] - sum(shares) / 4) < 1  # a quarter of every label, as near as may be
+
+
+def test_one_sequence_cannot_judge() -> None:
+    """It would be judged by what it was calibrated with."""
+    replay = Replay(np.zeros((1, 1), np.float32), np.ones(1, np.int32), np.zeros(1, np.int32))
+    with pytest.raises(ValueError, match="needs two validation sequences.*Received: 1"):
+        _ = replay.judging
+
+
 @given(
     targets=st.lists(st.integers(0, 4), min_size=1, max_size=60),
     count=st.integers(1, 40),

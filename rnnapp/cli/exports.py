@@ -25,7 +25,10 @@ def export(
     ] = "all",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export.")] = False,
     max_quality_loss: Annotated[
-        float, typer.Option(help="By what share of the model's accuracy a file may be worse.")
+        float,
+        typer.Option(
+            help="By what share of the model's accuracy a file may be worse, from 0 to less than 1."
+        ),
     ] = 0.01,
     as_json: AsJson = False,
 ) -> None:

@@ -6,6 +6,7 @@ import importlib
 import io
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ class Model:
         name: what errors call it.
         path: where it came from, if from a file.
         num_threads: threads of the interpreter.
+        runtime: as in `load`.
 
     Attributes:
         signatures: the signatures' names.
@@ -90,12 +92,18 @@ class Model:
     """
 
     def __init__(
-        self, content: bytes, name: str, path: Path | None = None, num_threads: int = 1
+        self,
+        content: bytes,
+        name: str,
+        path: Path | None = None,
+        num_threads: int = 1,
+        runtime: str | None = None,
     ) -> None:
         flatbuffer.check(content, name)
         self.name, self.path = name, path
         self.files = _associated_files(content)
-        self._interpreter = _interpreter_class()(model_content=content, num_threads=num_threads)
+        interpreter = _interpreter_class([runtime] if runtime else RUNTIMES)
+        self._interpreter = interpreter(model_content=content, num_threads=num_threads)
         self.signatures = list(self._interpreter.get_signature_list())
         self._runners: dict[str, Any] = {}
 
@@ -155,12 +163,15 @@ class Model:
         return self._runners[signature]
 
 
-def load(model: str | os.PathLike[str] | bytes, num_threads: int = 1) -> Model:
+def load(
+    model: str | os.PathLike[str] | bytes, num_threads: int = 1, runtime: str | None = None
+) -> Model:
     """Load a .tflite file.
 
     Args:
         model: its path or its bytes.
         num_threads: threads of the interpreter; one is fastest for small step models.
+        runtime: the one of `RUNTIMES` that must run it; by default the first that is installed.
 
     Returns:
         The model, ready to run.
@@ -168,25 +179,25 @@ def load(model: str | os.PathLike[str] | bytes, num_threads: int = 1) -> Model:
     Raises:
         OSError: the file is absent or cannot be read.
         ValueError: it is empty, not TFLite, cut short, or needs TensorFlow (Flex) operators.
-        ImportError: neither runtime is installed.
+        ImportError: no such runtime is installed.
     """
     if isinstance(model, bytes):
-        return Model(model, "the model", num_threads=num_threads)
+        return Model(model, "the model", num_threads=num_threads, runtime=runtime)
     path = Path(model)
-    return Model(path.read_bytes(), str(path), path, num_threads)
+    return Model(path.read_bytes(), str(path), path, num_threads, runtime)
 
 
-def _interpreter_class() -> Any:
-    """The `Interpreter` of whichever runtime is installed."""
-    for module in RUNTIMES:
+def _interpreter_class(runtimes: Sequence[str]) -> Any:
+    """The `Interpreter` of the first runtime that is installed."""
+    for module in runtimes:
         try:
             return importlib.import_module(module).Interpreter
         except ModuleNotFoundError as error:
             if error.name != module.partition(".")[0]:
                 raise  # the runtime is installed, but something that it needs is not
     raise ImportError(
-        "A TFLite runtime must be installed: `pip install ai-edge-litert`, or on Python 3.11 and "
-        'older `pip install tflite-runtime "numpy<2"`'
+        f"{' or '.join(runtimes)} must be installed: `pip install ai-edge-litert`, or on Python "
+        '3.11 and older `pip install tflite-runtime "numpy<2"`'
     )
 
 

@@ -1,10 +1,11 @@
 """Serve a .tflite file to another process: how a runtime of other versions is asked.
 
-    python -m rnnapp.device.worker FILE.tflite
+    python -m rnnapp.device.worker FILE.tflite RUNTIME
 
-Each message is its length in eight bytes, then an .npz of arrays by name. The first one out
-describes the file, `description` in JSON; then, for each one in with the inputs of the signature
-that `signature` names, one goes out with its outputs, or with `error`.
+RUNTIME is the module that runs it, one of `rnnapp.device.interpreter.RUNTIMES`. Each message is its
+length in eight bytes, then an .npz of arrays by name. The first one out describes the file,
+`description` in JSON; then, for each one in with the inputs of the signature that `signature`
+names, one goes out with its outputs, or with `error`.
 """
 
 from __future__ import annotations
@@ -41,12 +42,15 @@ def receive(stream: IO[bytes]) -> dict[str, np.ndarray] | None:
         stream: where from.
 
     Returns:
-        What it holds, by name; None where the stream ends.
+        What it holds, by name; None where the stream ends, be it within a message.
     """
     head = stream.read(8)
     if len(head) < 8:
         return None
-    content = stream.read(struct.unpack("<Q", head)[0])
+    (size,) = struct.unpack("<Q", head)
+    content = stream.read(size)
+    if len(content) < size:
+        return None
     with np.load(io.BytesIO(content)) as arrays:
         return dict(arrays)
 
@@ -66,15 +70,16 @@ def describe(model: Model) -> str:
     return json.dumps(signatures, default=int)
 
 
-def serve(path: str, requests: IO[bytes], answers: IO[bytes]) -> None:
+def serve(path: str, runtime: str, requests: IO[bytes], answers: IO[bytes]) -> None:
     """Answer requests until there are no more.
 
     Args:
         path: a .tflite file.
+        runtime: the module that runs it.
         requests: where they come from.
         answers: where the outputs go.
     """
-    model = load(path)
+    model = load(path, runtime=runtime)
     send(answers, {"description": describe(model)})
     while (inputs := receive(requests)) is not None:
         try:
@@ -89,4 +94,4 @@ if __name__ == "__main__":
     stdout = os.dup(1)
     os.dup2(2, 1)
     with os.fdopen(stdout, "wb") as out:
-        serve(sys.argv[1], sys.stdin.buffer, out)
+        serve(sys.argv[1], sys.argv[2], sys.stdin.buffer, out)

@@ -87,7 +87,7 @@ def _refused(refused: dict[str, str]) -> list[str]:
 
 def _checks(certificate: dict[str, Any]) -> str:
     rows = [
-        "| | format | runtime | signature | replayed | largest difference | right | median call |",
+        "| | format | runtime | signature | replayed | difference | right (model) | median call |",
         "|---|---|---|---|---|---|---|---|",
     ]
     rows += [f"| {' | '.join(row)} |" for row in table(certificate)]

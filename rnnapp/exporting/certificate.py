@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,17 @@ class Check:
     Args:
         format: The artefact's format.
         runtime: What ran it.
-        signature: Which of its functions.
+        signature: Which of its functions; "" if none could be run.
         case: What was replayed.
+        bound: What a difference may be; None if quality alone decides.
+        max_quality_loss: What a loss of quality may be.
+        error: Why it could not be replayed; "" if it was.
         comparisons: Answers that were compared.
         finite: Whether all answers are finite numbers.
         max_difference: Largest difference of a probability to Keras; None if some are not finite.
-        bound: What it may be; None if quality alone decides.
-        accuracy: Share of the replayed validation examples that it gets right; None without any.
-        quality_loss: By what share of Keras' accuracy it is worse; negative if it is better.
-        max_quality_loss: What that may be.
+        accuracy: Share of the replayed validation examples that it gets right, or, of a stream, of
+            the places where Keras is sure; None without any.
+        model_accuracy: What Keras gets right of the same.
         repeatable: Whether the same input gave the same answer after another one.
         median_us: Median time of a call, in microseconds.
         drift: Of a stream, the largest difference at each place compared, from its start on.
@@ -42,27 +44,52 @@ class Check:
     runtime: str
     signature: str
     case: str
-    comparisons: int
-    finite: bool
-    max_difference: float | None
     bound: float | None
-    accuracy: float | None
-    quality_loss: float | None
     max_quality_loss: float
-    repeatable: bool
-    median_us: float
-    drift: list[float] | None
+    error: str = ""
+    comparisons: int = 0
+    finite: bool = True
+    max_difference: float | None = None
+    accuracy: float | None = None
+    model_accuracy: float | None = None
+    repeatable: bool = True
+    median_us: float = 0.0
+    drift: list[float] | None = None
 
     @property
-    def passed(self) -> bool:
-        """Whether the answers agree, are as good, and no state leaked."""
-        agrees = self.bound is None or (self.max_difference or 0.0) <= self.bound
-        as_good = (self.quality_loss or 0.0) <= self.max_quality_loss
-        return self.finite and agrees and as_good and self.repeatable
+    def quality_loss(self) -> float | None:
+        """By what share of Keras' accuracy it is worse; negative if it is better."""
+        if self.accuracy is None or not self.model_accuracy:
+            return None
+        return (self.model_accuracy - self.accuracy) / self.model_accuracy
+
+    @property
+    def as_good(self) -> bool:
+        """Whether no more quality is lost than may be."""
+        return (self.quality_loss or 0.0) <= self.max_quality_loss
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with it; "" if it passes."""
+        if self.error:
+            return self.error
+        if not self.finite:
+            return "answers that are not finite numbers"
+        if self.bound is not None and (self.max_difference or 0.0) > self.bound:
+            return f"differs by {self.max_difference:.2e}, allowed are {self.bound:.0e}"
+        if not self.repeatable:
+            return "gave another answer to the same input: it keeps state between calls"
+        if self.as_good:
+            return ""
+        return (
+            f"gets {self.accuracy:.1%} right, {self.quality_loss:.1%} less than the model, "
+            f"allowed are {self.max_quality_loss:.1%} (--max-quality-loss)"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As `certificate.json` holds it."""
-        return {**asdict(self), "passed": self.passed}
+        judged = {"quality_loss": self.quality_loss, "fault": self.fault, "passed": not self.fault}
+        return {**asdict(self), **judged}
 
 
 def certify(
@@ -71,6 +98,7 @@ def certify(
     reference: Reference,
     report: Report,
     *,
+    streams: bool,
     max_quality_loss: float = MAX_QUALITY_LOSS,
     known: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -81,42 +109,36 @@ def certify(
         formats: Names in `FORMATS` that it holds.
         reference: The Keras model and the sequences.
         report: Told of progress.
+        streams: Whether the model has a step, which its artefacts must have then.
         max_quality_loss: By what share of Keras' accuracy an artefact may be worse.
         known: Its certificate, where only `formats` have changed since.
 
     Returns:
         The certificate: `passed`, `checks`, `not_run`, `unproved` formats, which no runtime at
         hand could run, `max_quality_loss`, the `places` of a stream that are compared, in steps,
-        and the `runtimes`' versions.
+        and the versions of the `runtimes` that ran.
     """
+    certificate = without(known, formats) if known else {"checks": [], "not_run": []}
+    checks, not_run = certificate["checks"], certificate["not_run"]
     jobs = [(name, runtime) for name in formats for runtime in FORMATS[name].runtimes]
-    others = without(known, formats) if known else {"checks": [], "not_run": []}
-    checks, not_run = others["checks"], others["not_run"]
-    cases = _cases(reference)
+    cases, versions = _cases(reference), dict[str, str]()
     for done, (name, runtime) in enumerate(jobs):
         report(done, len(jobs))
         if reason := RUNTIMES[runtime].absence:
             not_run.append({"format": name, "runtime": runtime, "reason": reason})
             continue
-        with RUNTIMES[runtime].load(folder / FORMATS[name].path) as loaded:
-            checks += [
-                _check(name, runtime, replay, max_quality_loss).to_dict()
-                for replay in replays(loaded, cases)
-            ]
+        versions[runtime] = RUNTIMES[runtime].version
+        found = _checks(folder, name, runtime, cases, streams, max_quality_loss)
+        checks += [check.to_dict() for check in found]
     report(len(jobs), len(jobs))
-    proved = {check["format"] for check in checks}
-    unproved = [name for name in formats if name not in proved]
-    return {
-        "passed": bool(checks) and not unproved and all(check["passed"] for check in checks),
+    certificate |= {
         "checks": checks,
         "not_run": not_run,
-        "unproved": unproved,
         "max_quality_loss": max_quality_loss,
         "places": (cases["stream"].lengths // reference.unit).tolist(),
-        "runtimes": {
-            name: runtime.version for name, runtime in RUNTIMES.items() if not runtime.absence
-        },
+        "runtimes": certificate.get("runtimes", {}) | versions,
     }
+    return _concluded(certificate)
 
 
 def without(certificate: dict[str, Any], formats: list[str]) -> dict[str, Any]:
@@ -126,48 +148,67 @@ def without(certificate: dict[str, Any], formats: list[str]) -> dict[str, Any]:
         certificate: As `certify` returns it.
         formats: Names that are left out.
     """
-    checks, not_run = (
-        [entry for entry in certificate[part] if entry["format"] not in formats]
+    left = {
+        part: [entry for entry in certificate[part] if entry["format"] not in formats]
         for part in ("checks", "not_run")
-    )
-    unproved = [name for name in certificate["unproved"] if name not in formats]
-    passed = bool(checks) and not unproved and all(check["passed"] for check in checks)
-    return {
-        **certificate,
-        "passed": passed,
-        "checks": checks,
-        "not_run": not_run,
-        "unproved": unproved,
     }
+    return _concluded({**certificate, **left})
+
+
+def _concluded(certificate: dict[str, Any]) -> dict[str, Any]:
+    """A certificate with what follows from its checks."""
+    checks = certificate["checks"]
+    proved = {check["format"] for check in checks}
+    absent = dict.fromkeys(entry["format"] for entry in certificate["not_run"])
+    unproved = [name for name in absent if name not in proved]
+    passed = bool(checks) and not unproved and all(check["passed"] for check in checks)
+    return {**certificate, "passed": passed, "unproved": unproved}
 
 
 def failures(certificate: dict[str, Any]) -> dict[str, list[str]]:
-    """What is wrong with each format of a certificate that has not passed, a line each."""
+    """What is wrong with an export.
+
+    Args:
+        certificate: As `certify` returns it.
+
+    Returns:
+        For each format that has not passed, a line for each fault.
+    """
     broken: dict[str, list[str]] = {}
     for check in certificate["checks"]:
         if not check["passed"]:
-            line = (
-                f"{check['format']} in {check['runtime']}, signature "
-                f"{check['signature']} ({check['case']}): {_fault(check)}"
-            )
+            signature = f", signature {check['signature']}" if check["signature"] else ""
+            case = f" ({check['case']})" if check["case"] else ""
+            line = f"{check['format']} in {check['runtime']}{signature}{case}: {check['fault']}"
             broken.setdefault(check["format"], []).append(line)
     for name in certificate["unproved"]:
-        runtimes = ", ".join(FORMATS[name].runtimes)
-        broken[name] = [f"{name}: one of its runtimes must be installed: {runtimes}"]
+        reasons = (
+            f"{entry['runtime']}: {entry['reason']}"
+            for entry in certificate["not_run"]
+            if entry["format"] == name
+        )
+        broken[name] = [f"{name}: no runtime is at hand to prove it. {'; '.join(reasons)}"]
     return broken
 
 
-def _fault(check: dict[str, Any]) -> str:
-    if not check["finite"]:
-        return "answers that are not finite numbers"
-    if check["bound"] is not None and check["max_difference"] > check["bound"]:
-        return f"differs by {check['max_difference']:.2e}, allowed are {check['bound']:.0e}"
-    if not check["repeatable"]:
-        return "gave another answer to the same input: it keeps state between calls"
-    return (
-        f"gets {check['accuracy']:.1%} right, {check['quality_loss']:.1%} less than the model, "
-        f"allowed are {check['max_quality_loss']:.1%} (--max-quality-loss)"
-    )
+def lossy(certificate: dict[str, Any]) -> list[str]:
+    """Formats that lose too much quality, and have no other fault.
+
+    Args:
+        certificate: As `certify` returns it.
+    """
+    failed = [check for check in certificate["checks"] if not check["passed"]]
+    worse = [
+        check["format"]
+        for check in failed
+        if (check["quality_loss"] or 0.0) > check["max_quality_loss"]
+    ]
+    others = {
+        check["format"]
+        for check in failed
+        if check["error"] or not check["finite"] or not check["repeatable"]
+    }
+    return [name for name in dict.fromkeys(worse) if name not in others]
 
 
 def table(certificate: dict[str, Any]) -> list[list[str]]:
@@ -183,14 +224,17 @@ def table(certificate: dict[str, Any]) -> list[list[str]]:
     """
     rows = []
     for check in certificate["checks"]:
-        largest = f"{check['max_difference']:.1e}" if check["finite"] else "not finite"
+        if check["max_difference"] is None:
+            largest = "not finite" if not check["finite"] else "not run"
+        else:
+            largest = f"{check['max_difference']:.1e}"
         bound = "" if check["bound"] is None else f" of {check['bound']:.0e}"
         rows.append(
             [
                 "ok" if check["passed"] else "BAD",
                 *(check[name] for name in ("format", "runtime", "signature", "case")),
                 largest + bound,
-                "" if check["accuracy"] is None else f"{check['accuracy']:.1%}",
+                _right(check["accuracy"], check["model_accuracy"]),
                 f"{check['median_us']:.0f} µs",
             ]
         )
@@ -210,37 +254,55 @@ def _cases(reference: Reference) -> dict[str, Case]:
     }
 
 
-def _check(name: str, runtime: str, replay: Replayed, max_quality_loss: float) -> Check:
+def _checks(
+    folder: Path,
+    name: str,
+    runtime: str,
+    cases: dict[str, Case],
+    streams: bool,
+    max_quality_loss: float,
+) -> list[Check]:
+    """An artefact in a runtime, by each of its signatures."""
+    form = FORMATS[name]
+    empty = Check(name, runtime, "", "", form.bound, max_quality_loss)
+    checks = []
+    try:
+        with RUNTIMES[runtime].load(folder / form.path) as loaded:
+            checks += [_check(empty, replay) for replay in replays(loaded, cases)]
+    except (RuntimeError, ValueError, OSError) as error:  # what runtimes refuse artefacts with
+        return [*checks, replace(empty, error=f"could not be run: {error}")]
+    wanted = {signature for signature in form.signatures if streams or signature != "step"}
+    missing = sorted(wanted - {check.signature for check in checks})
+    return [*checks, *(replace(empty, signature=each, error="is missing") for each in missing)]
+
+
+def _check(empty: Check, replay: Replayed) -> Check:
     case = replay.case
     answers, repeatable, seconds = replay.replayer(replay.loaded, replay.signature, case)
-    accuracy, loss = _quality(answers, case)
     difference = np.abs(answers - case.expected).max(axis=-1)
     finite = bool(np.isfinite(difference).all())
-    return Check(
-        name,
-        runtime,
-        replay.signature,
-        case.name,
-        len(answers),
-        finite,
-        float(difference.max()) if finite else None,
-        FORMATS[name].bound,
-        accuracy,
-        loss,
-        max_quality_loss,
-        repeatable,
-        1e6 * float(np.median(seconds)),
-        list(map(float, difference)) if replay.is_stream and finite else None,
+    return replace(
+        empty,
+        signature=replay.signature,
+        case=case.name,
+        comparisons=len(answers),
+        finite=finite,
+        max_difference=float(difference.max()) if finite else None,
+        accuracy=_accuracy(answers, case),
+        model_accuracy=_accuracy(case.expected, case),
+        repeatable=repeatable,
+        median_us=1e6 * float(np.median(seconds)),
+        drift=list(map(float, difference)) if replay.is_stream and finite else None,
     )
 
 
-def _quality(answers: np.ndarray, case: Case) -> tuple[float | None, float | None]:
-    """The accuracy, and what is lost of Keras'; None where there are no targets."""
-    if case.targets is None:
-        return None, None
+def _accuracy(probabilities: np.ndarray, case: Case) -> float | None:
+    """The share of right answers where one is known; None where none is."""
+    if case.targets is None or not (case.targets >= 0).any():
+        return None
     known = case.targets >= 0
-    own, keras = (
-        float(np.mean(probabilities[known].argmax(-1) == case.targets[known]))
-        for probabilities in (answers, case.expected)
-    )
-    return own, (keras - own) / keras if keras else 0.0
+    return float(np.mean(probabilities[known].argmax(-1) == case.targets[known]))
+
+
+def _right(own: float | None, model: float | None) -> str:
+    return "" if own is None else f"{own:.1%} ({model:.1%})"

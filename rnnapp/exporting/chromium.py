@@ -7,6 +7,7 @@ import contextlib
 import functools
 import importlib.util
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -66,6 +67,12 @@ def executable() -> str | None:
     with ThreadPoolExecutor(max_workers=1) as thread:
         own = thread.submit(_playwrights_own).result()
     return own if Path(own).is_file() else None
+
+
+def version() -> str:
+    """What Chromium says of itself: its name and version."""
+    asked = [executable() or _NAMES[0], "--version"]
+    return subprocess.run(asked, capture_output=True, text=True).stdout.strip() or "unknown"
 
 
 def _playwrights_own() -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ from rnnapp import device
 from rnnapp.device import TensorInfo
 from rnnapp.device.stepper import Runnable
 
+Buffers = tuple[dict[str, Any], dict[str, Any]]
+"""Of a signature's inputs and of its outputs, by name."""
+
 
 class _Compiled:
     """A compiled file; what it says of its tensors comes from the Interpreter."""
@@ -24,6 +27,7 @@ class _Compiled:
     def __init__(self, path: Path, compiled: Any) -> None:
         self._compiled, self._described = compiled, device.load(path)
         self.name, self.signatures = str(path), self._described.signatures
+        self._made: dict[str, Buffers] = {}
 
     def inputs(self, signature: str) -> dict[str, TensorInfo]:
         """Describes a signature's inputs."""
@@ -44,8 +48,13 @@ class _Compiled:
             for name, info in self.outputs(signature).items()
         }
 
-    @functools.cache  # noqa: B019  as many entries as signatures
-    def _buffers(self, signature: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _buffers(self, signature: str) -> Buffers:
+        """The buffers of a signature, made once."""
+        if signature not in self._made:
+            self._made[signature] = self._new_buffers(signature)
+        return self._made[signature]
+
+    def _new_buffers(self, signature: str) -> Buffers:
         with _unheard():
             given = {
                 name: self._compiled.create_input_buffer_by_name(signature, name)
@@ -62,14 +71,24 @@ class _Compiled:
     def close(self) -> None:
         """Frees the buffers, before the model that they belong to."""
         with _unheard():
-            self._buffers.cache_clear()
+            self._made.clear()
             self._compiled = None
             gc.collect()
 
 
 @contextlib.contextmanager
 def load(path: Path) -> Iterator[Runnable]:
-    """Loads a .tflite file, to be run on the CPU."""
+    """Loads a .tflite file, to be run on the CPU.
+
+    Args:
+        path: The file.
+
+    Yields:
+        The model.
+
+    Raises:
+        RuntimeError: If LiteRT cannot load it, with its reason.
+    """
     from ai_edge_litert.compiled_model import CompiledModel
 
     with _unheard():
@@ -82,13 +101,19 @@ def load(path: Path) -> Iterator[Runnable]:
 
 @contextlib.contextmanager
 def _unheard() -> Iterator[None]:
-    """Keeps off the terminal what native code says of accelerators that it looks for."""
+    """Keeps what native code says off the terminal: a failure's reason goes into the error."""
     sys.stderr.flush()
     kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+    with tempfile.TemporaryFile() as heard:
+        os.dup2(heard.fileno(), 2)
+        try:
+            yield
+        except RuntimeError as error:
+            heard.seek(0)
+            lines = heard.read().decode(errors="replace").splitlines()
+            # The rest is of the accelerators that it looks for.
+            said = "\n".join(x for x in lines if not x.startswith(("INFO", "WARNING")))
+            raise RuntimeError(f"{error}. LiteRT said: {said.strip()}") from error
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

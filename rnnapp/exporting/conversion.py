@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 import rnnapp.layers  # noqa: F401  registers what the model is made of
-from rnnapp.exporting import flatbuffer, lowering, mediapipe, signatures
+from rnnapp.exporting import flatbuffer, lowering, mediapipe, signatures, tflite
 from rnnapp.exporting.quantized import IntegerStep
 from rnnapp.exporting.reference import with_extremes
 from rnnapp.layers.streaming import StepModel
@@ -35,8 +35,9 @@ class Conversion:
 
     @functools.cached_property
     def integers(self) -> IntegerStep:
-        """The step, with ranges learnt from real sequences."""
-        return IntegerStep(self.model, with_extremes(Replay.load(self._replay).sequences))
+        """The step, with ranges learnt from sequences that no export is judged by."""
+        sequences = Replay.load(self._replay).calibration.sequences
+        return IntegerStep(self.model, with_extremes(sequences))
 
     @functools.cached_property
     def float_parts(self) -> tuple[str, ...]:
@@ -77,7 +78,7 @@ class Conversion:
 VARIANTS: dict[str, Callable[[Conversion], bytes]] = {
     "float": lambda job: job.whole(),
     "dynamic": lambda job: job.whole(quantized=True),
-    "float16": lambda job: flatbuffer.halved(job.whole()),
+    "float16": lambda job: flatbuffer.halved(job.whole(), job.model.layers),
     "step_int8": lambda job: job.integers.step(8, job.float_parts),
     "step_int16x8": lambda job: job.integers.step(16),
     "micro_int8": lambda job: job.integers.body_step(8, job.float_parts),
@@ -87,7 +88,7 @@ VARIANTS: dict[str, Callable[[Conversion], bytes]] = {
 
 
 def work(job: dict[str, Any]) -> list[str]:
-    """Writes the files that a job asks for, one after the other.
+    """Writes the files that a job asks for, and before each, into `tflite.BEGUN`, which it is.
 
     Args:
         job: As `tflite.convert` writes it.
@@ -95,10 +96,11 @@ def work(job: dict[str, Any]) -> list[str]:
     Returns:
         What stayed floats in files of eight-bit integers.
     """
-    conversion = Conversion(job)
+    conversion, folder = Conversion(job), Path(job["folder"])
     for variant in job["variants"]:
+        (folder / tflite.BEGUN).write_text(variant)
         content = flatbuffer.compact(VARIANTS[variant](conversion))
-        (Path(job["folder"]) / f"{variant}.tflite").write_bytes(content)
+        (folder / f"{variant}.tflite").write_bytes(content)
     return list(conversion.float_parts)
 
 

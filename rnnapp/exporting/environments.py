@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
+import math
 import shutil
 import subprocess
 import sys
@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import numpy as np
 
@@ -22,8 +22,7 @@ from rnnapp.device.stepper import Runnable
 from rnnapp.progress import Report
 from rnnapp.runs import data_home
 
-# The checkout or site-packages that this rnnapp stands in: what another Python imports it from.
-_HOME = str(Path(device.__file__).parents[2])
+_PACKAGE = Path(device.__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -31,19 +30,21 @@ class Environment:
     """A virtual environment that holds one runtime.
 
     Args:
-        name: Its folder, below `rnnapp.runs.data_home()`.
-        requirements: What pip installs into it.
+        package: The runtime's Python package.
+        pin: The version of it that is installed.
         pythons: Minor versions of Python 3 that have wheels of it, the best first.
+        others: What else pip installs.
     """
 
-    name: str
-    requirements: tuple[str, ...]
+    package: str
+    pin: str
     pythons: tuple[int, ...]
+    others: tuple[str, ...] = ()
 
     @property
     def python(self) -> Path:
-        """Its interpreter."""
-        return data_home() / "runtimes" / self.name / "bin" / "python"
+        """Its interpreter; another pin has another one."""
+        return data_home() / "runtimes" / f"{self.package}-{self.pin}" / "bin" / "python"
 
     @property
     def absence(self) -> str | None:
@@ -52,18 +53,28 @@ class Environment:
             return None
         return "not installed: `rnnapp verify EXPORT --install-runtimes`"
 
+    @property
+    def version(self) -> str:
+        """The version of the package, as the environment says it.
+
+        Raises:
+            InstallError: If it does not know.
+        """
+        asked = f"from importlib import metadata; print(metadata.version({self.package!r}))"
+        return _run([str(self.python), "-I", "-c", asked]).strip()
+
     def install(self) -> None:
         """Makes the environment, all of it or none.
 
         Raises:
             InstallError: If there is no Python for it, or pip fails.
         """
-        target = self.python.parents[1]
+        target, wanted = self.python.parents[1], (f"{self.package}=={self.pin}", *self.others)
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            made = Path(scratch) / self.name
+            made = Path(scratch) / target.name
             _run([self._base(), "-m", "venv", str(made)])
-            _run([str(made / "bin/python"), "-m", "pip", "install", "-q", *self.requirements])
+            _run([str(made / "bin/python"), "-m", "pip", "install", "-q", *wanted])
             made.rename(target)  # its `bin/python` is a link, and nobody calls its scripts
 
     def _base(self) -> str:
@@ -74,7 +85,7 @@ class Environment:
         base = next(found, None)
         if base is None:
             wanted = " or ".join(f"3.{minor}" for minor in self.pythons)
-            raise InstallError(f"{self.name} needs Python {wanted}: put one on the PATH")
+            raise InstallError(f"{self.package} needs Python {wanted}: put one on the PATH")
         return base
 
 
@@ -82,16 +93,15 @@ class InstallError(RuntimeError):
     """A runtime could not be installed, for the reason in the message."""
 
 
-def _run(command: Sequence[str]) -> None:
+def _run(command: Sequence[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode:
         raise InstallError(f"`{' '.join(command)}` failed: {done.stderr.strip()[-1000:]}")
+    return done.stdout
 
 
-TFLITE_RUNTIME = Environment(
-    "tflite_runtime", ("tflite-runtime==2.14.0", "numpy<2"), pythons=(11, 10, 9)
-)
-MEDIAPIPE = Environment("mediapipe", ("mediapipe==1.2.2",), pythons=(11, 12, 10, 9))
+TFLITE_RUNTIME = Environment("tflite_runtime", "2.14.0", (11, 10, 9), others=("numpy<2",))
+MEDIAPIPE = Environment("mediapipe", "1.2.2", (11, 12, 10, 9))
 ENVIRONMENTS = (TFLITE_RUNTIME, MEDIAPIPE)
 
 
@@ -114,19 +124,21 @@ def install_all(report: Report) -> None:
 class _Worker:
     """A process that answers messages, with what it says on its standard error."""
 
-    def __init__(self, command: Sequence[str | Path], complaints: IO[bytes]) -> None:
+    def __init__(
+        self, command: Sequence[str | Path], complaints: IO[bytes], folder: str | None
+    ) -> None:
         self._complaints = complaints
         self._process = subprocess.Popen(
             list(map(str, command)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,
-            env={**os.environ, "PYTHONPATH": _HOME},
+            cwd=folder,
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self.requests, self.answers = self._process.stdin, self._process.stdout
 
-    def fail(self) -> None:
+    def fail(self) -> NoReturn:
         """Raises with the process's last words."""
         self.close()
         self._complaints.seek(0)
@@ -142,9 +154,9 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def _working(command: Sequence[str | Path]) -> Iterator[_Worker]:
+def _working(command: Sequence[str | Path], folder: str | None = None) -> Iterator[_Worker]:
     with tempfile.TemporaryFile() as complaints:
-        process = _Worker(command, complaints)
+        process = _Worker(command, complaints, folder)
         try:
             yield process
         finally:
@@ -177,7 +189,8 @@ class _Remote:
         Raises:
             RuntimeError: If the runtime fails, with its reason.
         """
-        worker.send(self._process.requests, {"signature": signature, **inputs})
+        with contextlib.suppress(BrokenPipeError):  # its reason comes in place of the answer
+            worker.send(self._process.requests, {"signature": signature, **inputs})
         outputs = self._receive()
         if "error" in outputs:
             raise RuntimeError(str(outputs["error"]))
@@ -187,7 +200,6 @@ class _Remote:
         received = worker.receive(self._process.answers)
         if received is None:
             self._process.fail()
-        assert received is not None
         return received
 
 
@@ -197,10 +209,25 @@ def _info(name: str, shape: list[int], dtype: str, scale: float, zero_point: int
 
 @contextlib.contextmanager
 def tflite_runtime(path: Path) -> Iterator[Runnable]:
-    """Loads a .tflite file in tflite-runtime 2.14."""
-    command: list[str | Path] = [TFLITE_RUNTIME.python, "-m", "rnnapp.device.worker", path]
-    with _working(command) as process:
-        yield _Remote(path, process)
+    """Loads a .tflite file in tflite-runtime.
+
+    Args:
+        path: The file.
+
+    Yields:
+        The model, in a process of its own.
+
+    Raises:
+        RuntimeError: If the process ends, with its last words.
+    """
+    module = f"{TFLITE_RUNTIME.package}.interpreter"
+    arguments: list[str | Path] = ["-Es", "-m", worker.__name__, path.resolve(), module]
+    # `-m` imports from the folder it starts in. Where rnnapp itself stands, there may be packages
+    # of other versions, which would come before the environment's own.
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / _PACKAGE.name).symlink_to(_PACKAGE)
+        with _working([TFLITE_RUNTIME.python, *arguments], folder) as process:
+            yield _Remote(path, process)
 
 
 class _Classifier:
@@ -220,20 +247,36 @@ class _Classifier:
         return dict(self._outputs)
 
     def run(self, signature: str, /, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Classifies a window."""
+        """Classifies a window.
+
+        Raises:
+            RuntimeError: If MediaPipe fails, with its reason.
+        """
         (waveform,) = inputs.values()
-        (name, info) = next(iter(self._outputs.items()))
-        self._process.requests.write(np.ascontiguousarray(waveform, np.float32).tobytes())
-        self._process.requests.flush()
-        content = self._process.answers.read(4 * int(np.prod(info.shape)))
-        if not content:
+        name, info = next(iter(self._outputs.items()))
+        with contextlib.suppress(BrokenPipeError):  # its reason comes in place of the answer
+            self._process.requests.write(np.ascontiguousarray(waveform, np.float32).tobytes())
+            self._process.requests.flush()
+        size = 4 * math.prod(info.shape)
+        content = self._process.answers.read(size)
+        if len(content) < size:
             self._process.fail()
         return {name: np.frombuffer(content, np.float32).reshape(info.shape)}
 
 
 @contextlib.contextmanager
 def mediapipe(path: Path) -> Iterator[Runnable]:
-    """Loads a .tflite file in MediaPipe's AudioClassifier."""
+    """Loads a .tflite file in MediaPipe's AudioClassifier.
+
+    Args:
+        path: The file, with MediaPipe's metadata.
+
+    Yields:
+        The model, in a process of its own.
+
+    Raises:
+        RuntimeError: If the process ends, with its last words.
+    """
     model = device.load(path)
     samples = next(iter(model.inputs("predict").values())).shape[-1]
     rate = device.description.settings(model)["sample_rate"]

@@ -35,17 +35,22 @@ def export(
         run: A run folder.
         out: The export folder; `exported/NAME OF THE RUN` by default.
         formats: Names in `FORMATS`, or "all" that the model has and this machine can prove.
-        overwrite: Replace an export that stands there.
-        max_quality_loss: By what share of the model's accuracy an artefact may be worse.
+        overwrite: Replace an export that stands there. That takes two renames, between which
+            nothing stands there; if the second fails, the old one is moved back.
+        max_quality_loss: By what share of the model's accuracy an artefact may be worse, from 0
+            to less than 1.
 
     Returns:
         The export folder.
 
     Raises:
-        ValueError: If a name is wrong, the model has no such format, or `out` exists.
+        ValueError: If a name or the share is wrong, the model has no such format, or `out` exists.
         ConversionError: If a converter fails.
         ExportError: If an artefact differs from the model by more than its bound.
+        OSError: If the disk is full, or `out` was taken meanwhile; the message then says where
+            the finished export is.
     """
+    _check_share(max_quality_loss)
     names = _format_names(formats)
     run = run if isinstance(run, Run) else Run.open(run)
     target = Path(out or Path("exported") / run.folder.resolve().name)
@@ -57,11 +62,11 @@ def export(
     if target.exists():
         read_manifest(target)  # nothing but an export is replaced
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target, so that the finished folder takes its place in one rename.
+    # Beside the target, on the same disk, so that the finished folder has but to be renamed.
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
         folder = Path(scratch) / target.name
         write(run, folder, names, max_quality_loss)
-        _take_place(folder, target, Path(scratch) / "replaced")
+        _publish(folder, target, overwrite)
     return target
 
 
@@ -97,21 +102,44 @@ def verify(folder: str | os.PathLike) -> dict[str, Any]:
             manifest["formats"],
             reference,
             report,
+            streams=manifest["streaming"] is True,
             max_quality_loss=manifest["max_quality_loss"],
         )
     return {**certificate, "changed": changed}
 
 
-def _take_place(folder: Path, target: Path, replaced: Path) -> None:
+def _publish(folder: Path, target: Path, overwrite: bool) -> None:
+    """Moves a finished export to `target`; where that cannot be, beside it, with an error."""
+    try:
+        _take_place(folder, target, folder.with_name(f"{folder.name}-replaced"), overwrite)
+    except (OSError, ValueError) as error:  # minutes of work are not thrown away
+        kept = folder.rename(target.with_name(folder.parent.name.removeprefix(".")))
+        raise OSError(
+            f"The finished export is in {kept}: move it to where it shall be. "
+            f"It could not become {target}: {error}"
+        ) from error
+
+
+def _take_place(folder: Path, target: Path, replaced: Path, overwrite: bool) -> None:
     """Moves `folder` to `target`; what stood there goes to `replaced`, or back if that fails."""
     try:
-        if target.exists():
+        if overwrite and target.exists():
+            read_manifest(target)  # it may have appeared since the export began
             target.rename(replaced)
-        folder.rename(target)
+        folder.rename(target)  # fails where something is, unless it is an empty folder
     except BaseException:  # Control-C as well: `replaced` is about to go with the scratch folder
         if replaced.exists() and not target.exists():
             replaced.rename(target)
         raise
+
+
+def _check_share(loss: float) -> None:
+    """One hundred percent would let everything through; not a number, nothing."""
+    if not 0 <= loss < 1:
+        raise ValueError(
+            "`max_quality_loss` must be a share from 0 to less than 1, such as 0.01 for one "
+            f"percent. Received: max_quality_loss={loss}"
+        )
 
 
 def _format_names(formats: Sequence[str]) -> list[str]:

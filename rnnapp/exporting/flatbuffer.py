@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-# Smaller constants stay exact: a window, a filter bank or a decay in half precision changes what
-# the model hears, and saves nothing.
-_WEIGHT_ELEMENTS = 1024
+_HALVED_ELEMENTS = 1024  # fewer save nothing
 
 
 def compact(content: bytes) -> bytes:
@@ -46,14 +45,15 @@ def compact(content: bytes) -> bytes:
     return pack(model, len(content))
 
 
-def halved(content: bytes) -> bytes:
+def halved(content: bytes, layers: Iterable[Any]) -> bytes:
     """Stores weights of more than 1,024 elements as float16; they are used as float32.
 
     TensorFlow's own conversion halves every constant. Rounded to 11 bits, an audio front end's
     window leaks a loud band into the silent ones, which costs more than all weights together.
 
     Args:
-        content: A float32 TFLite flatbuffer.
+        content: A TFLite flatbuffer as the converter names its tensors.
+        layers: The model's Keras layers. What those compute with that have no weights stays exact.
 
     Returns:
         The same model with a DEQUANTIZE before each such weight.
@@ -61,31 +61,38 @@ def halved(content: bytes) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
     model = unpack(content)
-    codes, kinds = schema.BuiltinOperator, schema.TensorType
-    model.operatorCodes.append(_operator_code(schema, codes.DEQUANTIZE, version=3))
+    builtin = schema.BuiltinOperator.DEQUANTIZE
+    model.operatorCodes.append(_operator_code(schema, builtin, version=3))
     code = len(model.operatorCodes) - 1
     halves: dict[int, int] = {}
+    trained = _scope_of([layer.name for layer in layers if layer.weights])
     for subgraph, tensor in list(_tensors(model)):
         data = model.buffers[tensor.buffer].data
-        if tensor.type != kinds.FLOAT32 or data is None or len(data) <= 4 * _WEIGHT_ELEMENTS:
+        floats = tensor.type == schema.TensorType.FLOAT32 and data is not None
+        if not (floats and len(data) > 4 * _HALVED_ELEMENTS):
+            continue
+        if not trained.search(tensor.name.decode()):
             continue
         if tensor.buffer not in halves:
             half = np.frombuffer(bytes(data), np.float32).astype(np.float16)
             halves[tensor.buffer] = len(model.buffers)
             model.buffers.append(schema.BufferT(data=np.frombuffer(half.tobytes(), np.uint8)))
-        stored = schema.TensorT(
-            shape=tensor.shape, type=kinds.FLOAT16, buffer=halves[tensor.buffer], name=b"half"
-        )
-        subgraph.tensors.append(stored)
-        tensor.buffer = 0  # computed from now on
-        place = next(i for i, other in enumerate(subgraph.tensors) if other is tensor)
-        operator = schema.OperatorT(
-            opcodeIndex=code, inputs=[len(subgraph.tensors) - 1], outputs=[place]
-        )
-        subgraph.operators.insert(0, operator)
-    for buffer in halves:
+        _dequantize(schema, subgraph, tensor, halves[tensor.buffer], code)
+    for buffer in halves.keys() - {tensor.buffer for _, tensor in _tensors(model)}:
         model.buffers[buffer].data = None
     return pack(model, len(content))
+
+
+def _dequantize(schema: Any, subgraph: Any, tensor: Any, buffer: int, code: int) -> None:
+    """Has a constant computed from one of half precision, before anything else."""
+    half = schema.TensorType.FLOAT16
+    stored = schema.TensorT(shape=tensor.shape, type=half, buffer=buffer, name=b"half")
+    subgraph.tensors.append(stored)
+    tensor.buffer = 0  # computed from now on
+    place = next(i for i, other in enumerate(subgraph.tensors) if other is tensor)
+    source = len(subgraph.tensors) - 1
+    operator = schema.OperatorT(opcodeIndex=code, inputs=[source], outputs=[place])
+    subgraph.operators.insert(0, operator)
 
 
 def chained(front: bytes, body: bytes, between: str) -> bytes:
@@ -135,6 +142,14 @@ def _take(entries: list[Any], name: str) -> int:
     """Takes a tensor out of a signature, and says which it was."""
     (place,) = (i for i, entry in enumerate(entries) if entry.name.decode() == name)
     return int(entries.pop(place).tensorIndex)
+
+
+def _scope_of(layers: list[str]) -> re.Pattern[str]:
+    """Finds tensors of layers by name: TensorFlow numbers a layer's scope when it calls it again.
+
+    Content would not do, since the converter folds batch normalization into kernels.
+    """
+    return re.compile(rf"(?:^|[/;])(?:{'|'.join(map(re.escape, layers))})(?:_\d+)?/")
 
 
 def _operator_code(schema: Any, builtin: int, version: int) -> Any:

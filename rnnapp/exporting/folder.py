@@ -23,21 +23,33 @@ if TYPE_CHECKING:
     import keras
 
 MODEL, REPLAY = "source/model.keras", "source/replay.npz"
+MANIFEST = {"files", "formats", "max_quality_loss", "streaming", "unit"}  # what `verify` reads
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of an export folder.
 
+    Args:
+        folder: An export folder.
+
+    Returns:
+        What `manifest.json` holds, with all of `MANIFEST` in it.
+
     Raises:
         ValueError: If the folder holds no export.
     """
     path = folder / "manifest.json"
+    must = f"{folder} must be an export folder, as `rnnapp export` writes it. Received: "
     if not path.is_file():
-        raise ValueError(
-            f"{folder} must be an export folder, as `rnnapp export` writes it. "
-            "Received: a path without manifest.json"
-        )
-    return json.loads(path.read_text(encoding="utf-8"))
+        raise ValueError(f"{must}a path without manifest.json")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{must}{path}, which is no JSON: {error}") from error
+    # Web pages and browser extensions have a manifest.json as well.
+    if not isinstance(manifest, dict) or not manifest.keys() >= MANIFEST:
+        raise ValueError(f"{must}{path}, which is no object with {', '.join(sorted(MANIFEST))}")
+    return manifest
 
 
 def write(run: Run, folder: Path, names: list[str], max_quality_loss: float) -> None:
@@ -109,7 +121,7 @@ def source_of(run: Run, model: keras.Model, folder: Path) -> Source:
         model,
         folder / MODEL,
         list(pipeline.labels),
-        Replay.load(folder / REPLAY).time,
+        Replay.load(run.folder / "replay.npz").time,  # an error names the run's own file
         folder / REPLAY,
         stepper,
         no_step,

@@ -94,8 +94,9 @@ class Format:
         summary: One line for people.
         path: Where it stands in the export folder.
         bound: Largest difference to the Keras model's probabilities that is let through; None for
-            integers, which are judged by the task's quality alone.
+            activations of eight bits, which are judged by the task's quality alone.
         runtimes: Names in `RUNTIMES` that run it.
+        signatures: Its functions; `step` where the model has one.
         write: Writes formats of one kind, by name, into the export folder; returns the names of
             what it left in floats, where asked to.
         refusal: Why a model has no such form; "" if it has one.
@@ -106,6 +107,7 @@ class Format:
     path: str
     bound: float | None
     runtimes: tuple[str, ...]
+    signatures: tuple[str, ...]
     write: Callable[[Source, Path, list[str]], list[str]]
     refusal: Callable[[Source], str] = _takes_all
     mixes: bool = False
@@ -129,16 +131,11 @@ def _write_tflite(source: Source, folder: Path, names: list[str]) -> list[str]:
     left_out: dict[str, Exception] = {}
     variants = {name: name.removeprefix("tflite_") for name in names}
     with tempfile.TemporaryDirectory() as scratch:
-        float_parts = tflite.convert(
-            source.model_path,
-            Path(scratch),
-            list(variants.values()),
-            time=source.time,
-            streams=source.stepper is not None,
-            replay=source.replay_path,
-            float_parts=source.float_parts,
-        )
+        float_parts, failed = _convert(source, Path(scratch), list(variants.values()))
         for name, variant in variants.items():
+            if variant in failed:
+                left_out[name] = tflite.ConversionError(source.model_path, {name: failed[variant]})
+                continue
             finish = _bundle if FORMATS[name].runtimes == _MICRO else _describe
             try:
                 finish(source, FORMATS[name], Path(scratch, f"{variant}.tflite"), folder)
@@ -147,6 +144,23 @@ def _write_tflite(source: Source, folder: Path, names: list[str]) -> list[str]:
     if left_out:
         raise LeftOutError(left_out)
     return float_parts
+
+
+def _convert(source: Source, folder: Path, variants: list[str]) -> tuple[list[str], dict[str, str]]:
+    """What stayed floats, and how variants failed, the files of the others being there."""
+    try:
+        float_parts = tflite.convert(
+            source.model_path,
+            folder,
+            variants,
+            time=source.time,
+            streams=source.stepper is not None,
+            replay=source.replay_path,
+            float_parts=source.float_parts,
+        )
+    except tflite.ConversionError as error:
+        return [], error.reasons
+    return float_parts, {}
 
 
 def _describe(source: Source, form: Format, converted: Path, folder: Path) -> None:
@@ -199,24 +213,35 @@ _LITERT = ("ai_edge_litert", "compiled_model")
 _MICRO = ("tflite_micro",)
 _LITES = (*_LITERT, "tflite_runtime")  # which lacks divisions of integers, among others
 
+_BOTH = ("predict", "step")
+_STEP = ("step",)
+
 # Bounds are those of float32 summed in another order, of 11-bit and of 8-bit weights. Those that
 # need another's file stand after it.
 FORMATS: dict[str, Format] = {
     "saved_model": Format(
-        "SavedModel for TensorFlow Serving", "serving/1", EXACT, _TF, _write_saved_model
+        "SavedModel for TensorFlow Serving",
+        "serving/1",
+        EXACT,
+        _TF,
+        ("serving_default", "padded", "step"),
+        _write_saved_model,
     ),
-    "tflite_float": Format("TFLite, float32", "device/float.tflite", EXACT, _LITES, _write_tflite),
+    "tflite_float": Format(
+        "TFLite, float32", "device/float.tflite", EXACT, _LITES, _BOTH, _write_tflite
+    ),
     "tflite_dynamic": Format(
-        "TFLite, int8 weights", "device/dynamic.tflite", 2e-2, _LITES, _write_tflite
+        "TFLite, int8 weights", "device/dynamic.tflite", 2e-2, _LITES, _BOTH, _write_tflite
     ),
     "tflite_float16": Format(
-        "TFLite, float16 weights", "device/float16.tflite", 1e-3, _LITES, _write_tflite
+        "TFLite, float16 weights", "device/float16.tflite", 1e-3, _LITES, _BOTH, _write_tflite
     ),
     "step_int8": Format(
         "TFLite step, int8",
         "device/step_int8.tflite",
         None,
         _LITERT,
+        _STEP,
         _write_tflite,
         _streams,
         mixes=True,
@@ -226,6 +251,7 @@ FORMATS: dict[str, Format] = {
         "device/step_int16x8.tflite",
         1e-2,
         _LITERT,
+        _STEP,
         _write_tflite,
         _streams,
     ),
@@ -234,6 +260,7 @@ FORMATS: dict[str, Format] = {
         "device/micro/int8",
         None,
         _MICRO,
+        _STEP,
         _write_tflite,
         _streams,
         mixes=True,
@@ -243,6 +270,7 @@ FORMATS: dict[str, Format] = {
         "device/micro/int16x8",
         1e-2,
         _MICRO,
+        _STEP,
         _write_tflite,
         _streams,
     ),
@@ -251,18 +279,22 @@ FORMATS: dict[str, Format] = {
         "device/mediapipe.tflite",
         EXACT,
         ("ai_edge_litert", "mediapipe"),
+        ("predict",),
         _write_tflite,
         _hears,
     ),
     "c99_float": Format(
-        "C99 step, float32", "device/c99/float", EXACT, ("c99",), _write_c99, _streams
+        "C99 step, float32", "device/c99/float", EXACT, ("c99",), _STEP, _write_c99, _streams
     ),
-    "c99_int8": Format("C99 step, int8", "device/c99/int8", 2e-2, ("c99",), _write_c99, _streams),
+    "c99_int8": Format(
+        "C99 step, int8", "device/c99/int8", 2e-2, ("c99",), _STEP, _write_c99, _streams
+    ),
     "web": Format(
         "Browser page, by LiteRT.js",
         "web",
         EXACT,
         ("ai_edge_litert", "chromium"),
+        _BOTH,
         _write_web,
         _hears,
     ),

@@ -11,7 +11,7 @@ from typing import Any
 
 from rnnapp import progress
 from rnnapp.exporting import c99
-from rnnapp.exporting.certificate import certify, failures, without
+from rnnapp.exporting.certificate import certify, failures, lossy, without
 from rnnapp.exporting.formats import FORMATS, Format, LeftOutError, Source
 from rnnapp.exporting.reference import Reference
 from rnnapp.exporting.runtimes import RUNTIMES
@@ -64,7 +64,14 @@ def prove(source: Source, folder: Path, names: list[str], max_quality_loss: floa
     refused |= {name: str(error) for name, error in missing.items()}
     reference = Reference(source.model, Replay.load(source.replay_path), source.unit)
     with progress.bar("Certifying") as told:
-        certificate = certify(folder, names, reference, told, max_quality_loss=max_quality_loss)
+        certificate = certify(
+            folder,
+            names,
+            reference,
+            told,
+            streams=source.stepper is not None,
+            max_quality_loss=max_quality_loss,
+        )
     certificate, float_parts = _mixed(source, folder, reference, certificate)
     broken = failures(certificate)
     if broken and not (everything and all(FORMATS[name].rounds for name in broken)):
@@ -107,18 +114,26 @@ def _mixed(
     float_parts: dict[str, list[str]] = {}
     layers = sum(bool(layer.weights) for layer in source.model.layers)
     for count in range(1, layers + 1):
-        worse = [name for name in failures(certificate) if FORMATS[name].mixes]
+        worse = [name for name in lossy(certificate) if FORMATS[name].mixes]
         if not worse:
             break
-        for write, own in _by_writer(worse).items():
-            kept = write(dataclasses.replace(source, float_parts=count), folder, own)
-            float_parts |= dict.fromkeys(own, kept)
+        (write,) = _by_writer(worse)  # what mixes is written by one
+        try:
+            kept = write(dataclasses.replace(source, float_parts=count), folder, worse)
+        except LeftOutError:
+            break  # they keep the fault that they had
         if len(kept) < count:  # there are no more: what is left must be integers
             break
-        loss = certificate["max_quality_loss"]
-        with progress.bar(f"Certifying again, {', '.join(kept)} in floats") as told:
+        float_parts |= dict.fromkeys(worse, kept)
+        with progress.bar(f"Certifying again, floats in {', '.join(kept)}") as told:
             certificate = certify(
-                folder, worse, reference, told, max_quality_loss=loss, known=certificate
+                folder,
+                worse,
+                reference,
+                told,
+                streams=source.stepper is not None,
+                max_quality_loss=certificate["max_quality_loss"],
+                known=certificate,
             )
     return certificate, float_parts
 
@@ -146,7 +161,7 @@ def possible_formats(names: list[str], source: Source) -> tuple[list[str], dict[
         Names, and why others are left out.
 
     Raises:
-        ValueError: If one is named that the model does not have.
+        ValueError: If one is named that the model does not have, or that nothing here can prove.
     """
     if names == ["all"]:
         refused = {name: form.refusal(source) or _unproved(form) for name, form in FORMATS.items()}
@@ -155,6 +170,8 @@ def possible_formats(names: list[str], source: Source) -> tuple[list[str], dict[
     for name in names:
         if reason := FORMATS[name].refusal(source):
             raise ValueError(f"The model has no format {name!r}: {reason}")
+        if reason := _unproved(FORMATS[name]):
+            raise ValueError(f"{name!r} cannot be exported here: {reason}")
     return names, {}
 
 

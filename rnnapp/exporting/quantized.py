@@ -48,9 +48,11 @@ class IntegerStep:
             A TFLite flatbuffer with the signature `step`, of floats to the outside.
         """
         content = self.body_step(activation_bits, float_parts)
+        if float_parts:
+            content = flatbuffer.halved(content, self.body.model.layers)
         if has_front(self.front.model):
             content = flatbuffer.chained(self.front_step, content, signatures.FEATURES)
-        return flatbuffer.halved(content) if float_parts else content
+        return content
 
     def body_step(self, activation_bits: int, float_parts: Collection[str] = ()) -> bytes:
         """What follows the front end, from `features` to answers.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 STREAM_WINDOWS = 10  # joined into the long run of a stream
 POINTS = 24  # places of the stream, and lengths of a padded batch, that are compared
+SURE = 0.75  # a probability that no ordinary rounding takes below a half
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Case:
         sequences: (batch, time, ...).
         lengths: (batch,); what lies past them is not zero.
         expected: Probabilities, (batch, classes).
-        targets: Labels (batch,), or None where there are none.
+        targets: What is right, (batch,), -1 where nothing is; None where nowhere anything is.
     """
 
     name: str
@@ -38,16 +40,22 @@ class Case:
 class Reference:
     """The Keras model that an export is held against.
 
+    Its cases, `windows()`, `padded()` and `stream()`, are computed once.
+
     Args:
         model: The model.
-        replay: The run's sequences.
+        replay: The run's sequences, of which those that calibrate are left out.
         unit: Input samples in one step; the grain of lengths that a stream can hear.
     """
 
     def __init__(self, model: keras.Model, replay: Replay, unit: int) -> None:
         import tensorflow as tf
 
-        self.replay, self.unit = replay, unit
+        self.replay, self.unit = replay.judging, unit
+        # Kept by this object: a cache of the class would keep every model for ever.
+        self.windows = functools.cache(self._windows)
+        self.padded = functools.cache(self._padded)
+        self.stream = functools.cache(self._stream)
         # One trace for every number and length of sequences.
         self._call = tf.function(
             lambda inputs: tf.nn.softmax(model(inputs, training=False)),
@@ -66,7 +74,7 @@ class Reference:
         with tf.device("CPU"):  # the same arithmetic on a machine with an accelerator
             return self._call([sequences, lengths]).numpy()
 
-    def windows(self) -> Case:
+    def _windows(self) -> Case:
         """Whole windows without padding: silence after a short sequence counts as heard."""
         replay = self.replay
         sequences = with_extremes(replay.sequences)
@@ -81,7 +89,7 @@ class Reference:
             targets,
         )
 
-    def padded(self) -> Case:
+    def _padded(self) -> Case:
         """Lengths from nothing to the window, padded with each sequence's first element."""
         replay = self.replay
         short = [0, self.unit // 2]  # not one whole step
@@ -92,8 +100,11 @@ class Reference:
         first = sequences[:, :1]
         return Case("lengths 0..T, padded", _filled(sequences, lengths, first), lengths, expected)
 
-    def stream(self) -> Case:
-        """One long sequence, to be heard step by step; `lengths` are the places compared."""
+    def _stream(self) -> Case:
+        """One long sequence, to be heard step by step; `lengths` are the places compared.
+
+        No place has a label: right is what Keras says where it is sure.
+        """
         replay = self.replay
         joined = np.concatenate(list(replay.sequences[:STREAM_WINDOWS]))[None]
         total = joined.shape[1] // self.unit
@@ -101,7 +112,9 @@ class Reference:
         lengths = (steps * self.unit).astype(np.int32)
         repeated = np.repeat(joined, len(lengths), axis=0)
         expected = self.probabilities(_filled(repeated, lengths, 0.0), lengths)
-        return Case("a long stream", joined[:, : total * self.unit], lengths, expected)
+        sure = expected.max(axis=-1) > SURE
+        targets = np.where(sure, expected.argmax(axis=-1), -1) if sure.any() else None
+        return Case("a long stream", joined[:, : total * self.unit], lengths, expected, targets)
 
 
 def with_extremes(sequences: np.ndarray) -> np.ndarray:

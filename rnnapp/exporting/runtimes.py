@@ -16,6 +16,7 @@ from rnnapp import device
 from rnnapp.device import TensorInfo
 from rnnapp.device.stepper import Runnable
 from rnnapp.exporting import c99, chromium, compiled, environments, micro, tf_c_api
+from rnnapp.exporting.c99 import library
 from rnnapp.exporting.environments import MEDIAPIPE, TFLITE_RUNTIME, Environment
 
 
@@ -31,13 +32,13 @@ class Runtime:
         load: Loads an artefact, to be used in a `with` statement.
         package: The Python package that it is or needs; "" for what is no package here.
         missing: What else it lacks on this machine, as a reason for people; None if nothing.
-        fixed: Its version, where no package here says it.
+        asked: Says its version, where no package here does.
     """
 
     load: Callable[[Path], AbstractContextManager[Runnable]]
     package: str = ""
     missing: Callable[[], str | None] = _nothing
-    fixed: str = ""
+    asked: Callable[[], str] | None = None
 
     @property
     def absence(self) -> str | None:
@@ -49,7 +50,7 @@ class Runtime:
     @property
     def version(self) -> str:
         """The installed version."""
-        return self.fixed or version_of(self.package)
+        return self.asked() if self.asked else version_of(self.package)
 
 
 def version_of(package: str) -> str:
@@ -146,8 +147,10 @@ def _proto_info(name: str, proto: Any) -> TensorInfo:
     return TensorInfo(name, shape, tf.as_dtype(proto.dtype).as_numpy_dtype)
 
 
-def _in(environment: Environment) -> Callable[[], str | None]:
-    return lambda: environment.absence
+def _in(
+    environment: Environment, load: Callable[[Path], AbstractContextManager[Runnable]]
+) -> Runtime:
+    return Runtime(load, missing=lambda: environment.absence, asked=lambda: environment.version)
 
 
 RUNTIMES: dict[str, Runtime] = {
@@ -155,11 +158,9 @@ RUNTIMES: dict[str, Runtime] = {
     "tf_c_api": Runtime(lambda folder: closing(CApi(folder)), "tensorflow", tf_c_api.missing),
     "ai_edge_litert": Runtime(_litert, "ai_edge_litert"),
     "compiled_model": Runtime(compiled.load, "ai_edge_litert"),
-    "tflite_runtime": Runtime(
-        environments.tflite_runtime, missing=_in(TFLITE_RUNTIME), fixed="2.14.0"
-    ),
-    "mediapipe": Runtime(environments.mediapipe, missing=_in(MEDIAPIPE), fixed="1.2.2"),
+    "tflite_runtime": _in(TFLITE_RUNTIME, environments.tflite_runtime),
+    "mediapipe": _in(MEDIAPIPE, environments.mediapipe),
     "tflite_micro": Runtime(micro.load, "tflite_micro", c99.missing),  # fronts are compiled
-    "c99": Runtime(c99.load, missing=c99.missing, fixed="C99"),
-    "chromium": Runtime(chromium.load, "playwright", chromium.missing),
+    "c99": Runtime(c99.load, missing=c99.missing, asked=library.compiler_version),
+    "chromium": Runtime(chromium.load, "playwright", chromium.missing, chromium.version),
 }

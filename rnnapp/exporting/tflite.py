@@ -13,9 +13,24 @@ from typing import Any
 
 from rnnapp.exporting import metadata
 
+BEGUN = "begun"  # the file in which the converting process says at which variant it is
+
 
 class ConversionError(RuntimeError):
-    """The converter failed; the message says on what, and how."""
+    """The converter failed at some variants; the files of the others are there.
+
+    Args:
+        model: What was converted.
+        reasons: How it failed, by variant.
+    """
+
+    def __init__(self, model: Path, reasons: dict[str, str]) -> None:
+        said = dict.fromkeys(reasons.values())
+        super().__init__(
+            f"TFLite conversion of {model} failed at {', '.join(reasons)}. "
+            f"Leave out what fails: name the other formats by --formats. {' '.join(said)}"
+        )
+        self.reasons = reasons
 
 
 def convert(
@@ -31,60 +46,98 @@ def convert(
 ) -> list[str]:
     """Converts a Keras model in a process of its own, since converters crash whole processes.
 
+    After a failure another process goes on with the next variant.
+
     Args:
         model: A `.keras` file.
         folder: Where the files `VARIANT.tflite` go.
         variants: Names in `conversion.VARIANTS`.
         time: Length of the sequence that `predict` takes (samples or timesteps).
         streams: Whether the model is causal, and gets the signature `step`.
-        replay: A file of sequences, which the ranges of integers are learnt from.
+        replay: A file of sequences, from which the ranges of integers are learnt.
         float_parts: How many parts stay floats among integers of eight bits.
-        timeout_seconds: For all of it.
+        timeout_seconds: For each variant; one that is just being made may take twice as long.
 
     Returns:
         The names of those parts.
 
     Raises:
-        ConversionError: If the converter fails, crashes or takes too long.
+        ConversionError: If the converter fails, crashes or takes too long at any of them.
     """
     job = {
         "model": str(model),
         "folder": str(folder),
-        "variants": list(variants),
         "time": time,
         "streams": streams,
         "replay": str(replay),
         "float_parts": float_parts,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        return _converted(job, timeout_seconds)
-    except RuntimeError as failure:
-        left = [variant for variant in variants if not (folder / f"{variant}.tflite").exists()]
-        raise ConversionError(
-            f"TFLite conversion of {model} failed at variant {(left or ['?'])[0]!r}. "
-            f"Leave it out: name the other formats by --formats. The converter {failure}"
-        ) from None
+    parts, reasons = _in_turn(job, folder, list(variants), timeout_seconds)
+    (folder / BEGUN).unlink(missing_ok=True)
+    if reasons:
+        raise ConversionError(model, reasons)
+    return parts
+
+
+def _in_turn(
+    job: dict[str, Any], folder: Path, left: list[str], timeout_seconds: float
+) -> tuple[list[str], dict[str, str]]:
+    """What stays floats, and how the converter failed, by variant."""
+    reasons: dict[str, str] = {}
+    while left:
+        (folder / BEGUN).unlink(missing_ok=True)  # of another process
+        try:
+            return _converted({**job, "variants": left}, timeout_seconds), reasons
+        except RuntimeError as failure:
+            if begun := _begun(folder):
+                reasons[begun] = f"The converter failed at variant {begun!r}: it {failure}"
+                (folder / f"{begun}.tflite").unlink(missing_ok=True)  # it may be there in part
+                left = left[left.index(begun) + 1 :]
+            else:
+                reason = f"The converter failed before the first variant: it {failure}"
+                return [], reasons | dict.fromkeys(left, reason)
+    return [], reasons
+
+
+def _begun(folder: Path) -> str:
+    """The variant that the converting process is at; "" before the first."""
+    path = folder / BEGUN
+    return path.read_text() if path.exists() else ""
 
 
 def _converted(job: dict[str, Any], timeout_seconds: float) -> list[str]:
     """Runs the conversion; what it returns, or how it failed."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "rnnapp.exporting.conversion", json.dumps(job)],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout_seconds,
-            # Keras would choose an accelerator's kernels, which no TFLite runtime has.
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-        )
-    except subprocess.TimeoutExpired:
-        raise RuntimeError(f"took more than {timeout_seconds:g} s.") from None
-    if done.returncode:
-        how = f"signal {-done.returncode}" if done.returncode < 0 else f"code {done.returncode}"
-        raise RuntimeError(f"ended with {how}. Its last words: {done.stderr.strip()[-1500:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    with subprocess.Popen(
+        [sys.executable, "-m", "rnnapp.exporting.conversion", json.dumps(job)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        # Keras would choose an accelerator's kernels, which no TFLite runtime has.
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+    ) as process:
+        try:
+            said, complained = _heard(process, Path(job["folder"]), timeout_seconds)
+        finally:
+            process.kill()  # one that has ended is left alone
+    if process.returncode:
+        code = process.returncode
+        how = f"signal {-code}" if code < 0 else f"code {code}"
+        raise RuntimeError(f"ended with {how}. Its last words: {complained.strip()[-1500:]}")
+    return json.loads(said.splitlines()[-1])
+
+
+def _heard(process: subprocess.Popen[str], folder: Path, timeout_seconds: float) -> tuple[str, str]:
+    """What a process says until its end, for which every variant gives it more time."""
+    last = ""
+    while True:
+        try:
+            return process.communicate(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired:
+            if (begun := _begun(folder)) == last:
+                raise RuntimeError(f"took more than {timeout_seconds:g} s.") from None
+            last = begun
 
 
 def describe(path: Path, name: str, sample_rate: int | None, files: Mapping[str, str]) -> None:

@@ -216,6 +216,8 @@ def _is_timeless(op: keras.Operation) -> bool:
     if isinstance(op, keras.layers.Reshape):  # as many features leave as many timesteps
         features = math.prod(op.target_shape[1:])
         return op.target_shape[0] == -1 and features == math.prod(op.input.shape[2:])
+    if getattr(op, "rms_scaling", False):  # which is another equation
+        return False
     if isinstance(op, keras.layers.BatchNormalization | keras.layers.LayerNormalization):
         return keras.tree.flatten(op.axis) in ([-1], [len(op.input.shape) - 1])
     return isinstance(op, _TIMELESS)

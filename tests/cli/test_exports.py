@@ -51,6 +51,28 @@ def test_verify_exits_with_one_for_a_changed_file(
     assert "changed since the export: labels.txt" in call("verify", folder).out
 
 
+@pytest.mark.parametrize("loss", ["1", "-0.5", "nan"])
+def test_a_wrong_share_is_wrong_use(
+    call: Callable[..., Done], finished: Run, loss: str, tmp_path: Path
+) -> None:
+    """A script that means percents learns it at once, not from an export that proves nothing."""
+    done = call("export", finished.folder, "--out", tmp_path / "new", "--max-quality-loss", loss)
+    assert done.code == 2 and not list(tmp_path.iterdir())
+    received = f"Received: max_quality_loss={float(loss)}"
+    assert received in " ".join(done.err.split())
+
+
+@pytest.mark.parametrize("text", ["{", '{"name": "My page"}', "[]"])
+def test_verify_names_a_manifest_that_is_none(
+    call: Callable[..., Done], text: str, tmp_path: Path
+) -> None:
+    """Wrong use, without a traceback: the folder of a web page, or half a download."""
+    (tmp_path / "manifest.json").write_text(text)
+    done = call("verify", tmp_path)
+    assert done.code == 2 and "Traceback" not in done.err
+    assert "manifest.json, which is no" in " ".join(done.err.split())
+
+
 def test_listen_hears_a_recording(
     call: Callable[..., Done], exported: Path, tones: Path, tmp_path: Path
 ) -> None:

@@ -202,6 +202,7 @@ def test_a_state_whose_ends_differ_is_refused() -> None:
 
     class Broken:
         name = "broken.tflite"
+        signatures = ["step"]
 
         def inputs(self, signature: str) -> dict[str, TensorInfo]:
             return {"h": TensorInfo("h", (1, 4), np.dtype(np.float32))}

@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.audio import AudioPipeline
 from rnnapp import TASKS, Run
-from rnnapp.exporting import conversion, tflite
+from rnnapp.exporting import conversion, flatbuffer, tflite
 from rnnapp.replay import Replay
 
 from ..conftest import RATE, SECONDS
@@ -50,6 +50,22 @@ def untrained(folder: Path, *assignments: str) -> Run:
         folder / "replay.npz"
     )
     return run
+
+
+def long_windows(folder: Path) -> Run:
+    """An untrained run whose front end holds more numbers than most of its weights."""
+    mfcc = ("num_mel_bins=40", "num_mfcc=40", "kind=mfcc")
+    return untrained(folder, "units=24", "frame_length_ms=150", *mfcc)
+
+
+def constants(content: bytes) -> list[bytes]:
+    """Every constant of a TFLite model."""
+    model = flatbuffer.unpack(content)
+    return [
+        bytes(buffer.data)
+        for buffer in model.buffers
+        if buffer.data is not None and len(buffer.data)
+    ]
 
 
 @pytest.fixture

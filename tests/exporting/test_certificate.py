@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import tensorflow as tf
 from rnnapp import FORMATS, export
 from rnnapp.device import TensorInfo
 from rnnapp.exporting import runtimes, saved_model, tf_c_api
-from rnnapp.exporting.certificate import certify, failures, table
+from rnnapp.exporting.certificate import certify, failures, lossy, table
 from rnnapp.exporting.export import ExportError
 from rnnapp.exporting.formats import Format, Source
 from rnnapp.exporting.reference import Reference
@@ -29,7 +29,9 @@ from ..layers.conftest import CONVOLUTIONS, FEATURES, feature_model, sequences
 from .conftest import untrained
 
 UNIT, TIMESTEPS, EXAMPLES = 2, 12, 10
+JUDGED = 7  # the others calibrate
 BOUND = 1e-4
+SIGNATURES = ("predict", "padded", "step")
 Spoiler = Callable[[np.ndarray, int], np.ndarray]
 
 
@@ -51,8 +53,8 @@ class Model:
 class Artefact:
     """The model itself as an artefact, with its answers spoilt as `spoil(answers, calls)` says."""
 
-    def __init__(self, model: Model, spoil: Spoiler) -> None:
-        self.name, self.signatures = "artefact", ["predict", "padded", "step"]
+    def __init__(self, model: Model, spoil: Spoiler, signatures: Sequence[str]) -> None:
+        self.name, self.signatures = "artefact", list(signatures)
         self.model, self.spoil, self.calls = model, spoil, 0
 
     def inputs(self, signature: str) -> dict[str, TensorInfo]:
@@ -98,21 +100,30 @@ def model() -> Model:
 def certified(model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict]:
     """The certificate of an artefact that is spoilt in some way, in the format `test`."""
 
-    def make(spoil: Spoiler, *formats: str) -> dict:
+    def make(
+        spoil: Spoiler,
+        *formats: str,
+        signatures: Sequence[str] = SIGNATURES,
+        max_quality_loss: float = 0.99,
+        known: dict | None = None,
+    ) -> dict:
         runtimes = {
-            "here": Runtime(lambda path: nullcontext(Artefact(model, spoil)), "numpy"),
+            "here": Runtime(lambda path: nullcontext(Artefact(model, spoil, signatures)), "numpy"),
             "gone": Runtime(lambda path: nullcontext(), "no_such_package"),  # type: ignore
         }
-        form = Format("", "", BOUND, tuple(runtimes), lambda source, folder, names: None)
+        form = Format("", "", BOUND, tuple(runtimes), SIGNATURES, lambda *_: [])
         for name, runtime in runtimes.items():
             monkeypatch.setitem(RUNTIMES, name, runtime)
         monkeypatch.setitem(FORMATS, "test", form)
+        monkeypatch.setitem(FORMATS, "eight", dataclasses.replace(form, bound=None))
         return certify(
             tmp_path,
             [*formats] or ["test"],
             model.reference,
             lambda done, total: None,
-            max_quality_loss=1.0,
+            streams=True,
+            max_quality_loss=max_quality_loss,
+            known=known,
         )
 
     return make
@@ -185,7 +196,69 @@ def test_a_change_of_accuracy_is_written_down(certified: Callable[..., dict], mo
     (windows, *others) = certified(zeroth)["checks"]
     assert windows["accuracy"] == 1.0
     assert windows["quality_loss"] == pytest.approx((right.mean() - 1) / right.mean())
-    assert all(check["accuracy"] is check["quality_loss"] is None for check in others)
+    assert windows["model_accuracy"] == right.mean()
+    assert others[0]["signature"] == "padded" and others[0]["accuracy"] is None
+
+
+def wrong_once(answers: np.ndarray, calls: int) -> np.ndarray:
+    """Another label than the model's at the first window, and when that comes again."""
+    return answers[:, ::-1] if calls in (1, JUDGED + 4) else answers
+
+
+@pytest.mark.parametrize("allowed", [0.0, 0.5])
+def test_a_loss_of_quality_is_a_fault(
+    allowed: float, certified: Callable[..., dict], model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no bound decides, one answer that was right and is not any more does."""
+    replay = model.reference.replay
+    told = model.reference.probabilities(replay.sequences, replay.lengths).argmax(axis=1)
+    right = dataclasses.replace(model.reference.windows(), targets=np.append(told, [-1, -1, -1]))
+    monkeypatch.setattr(model.reference, "windows", lambda: right)
+    result = certified(wrong_once, "eight", max_quality_loss=allowed)
+    (windows, *_) = result["checks"]
+    assert windows["quality_loss"] == pytest.approx(1 / JUDGED)
+    assert windows["passed"] == (allowed > 0)
+    if not allowed:
+        assert "less than the model, allowed are 0.0%" in windows["fault"]
+        assert lossy(result) == ["eight"]
+
+
+def test_what_is_missing_is_a_fault(certified: Callable[..., dict]) -> None:
+    """A file without a step is no proof of one."""
+    result = certified(lambda answers, calls: answers, signatures=("predict", "padded"))
+    assert failures(result) == {"test": ["test in here, signature step: is missing"]}
+
+
+def refused(answers: np.ndarray, calls: int) -> np.ndarray:
+    """As an old runtime ends that lacks an operator."""
+    raise RuntimeError("node 7 failed to prepare")
+
+
+def test_a_refusal_is_a_fault_like_others(certified: Callable[..., dict]) -> None:
+    """One runtime that cannot run one format leaves the others proven."""
+    result = certified(refused)
+    assert failures(result) == {
+        "test": ["test in here: could not be run: node 7 failed to prepare"]
+    }
+    assert not lossy(result)
+    json.dumps(result, allow_nan=False)
+    assert table(result)[0][0] == "BAD"
+
+
+def test_what_was_known_goes_on(certified: Callable[..., dict]) -> None:
+    """Certifying one format anew forgets neither what passed nor what nothing could run."""
+
+    def faithful(answers: np.ndarray, calls: int) -> np.ndarray:
+        return answers
+
+    gone = dataclasses.replace(FORMATS["saved_model"], runtimes=("gone",))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setitem(FORMATS, "unseen", gone)
+        known = certified(faithful, "test", "eight", "unseen")
+        again = certified(faithful, "eight", known=known)
+    assert again["unproved"] == ["unseen"] and not again["passed"]
+    assert {check["format"] for check in again["checks"]} == {"test", "eight"}
+    assert len(again["checks"]) == len(known["checks"])
 
 
 def test_an_absent_runtime_is_named(certified: Callable[..., dict]) -> None:
@@ -205,7 +278,8 @@ def test_what_no_runtime_has_run_is_not_proved(
     monkeypatch.setitem(FORMATS, "unseen", form)
     result = certified(lambda answers, calls: answers, "test", "unseen")
     assert not result["passed"] and result["unproved"] == ["unseen"]
-    assert failures(result) == {"unseen": ["unseen: one of its runtimes must be installed: gone"]}
+    reason = "unseen: no runtime is at hand to prove it. gone: not installed"
+    assert failures(result) == {"unseen": [reason]}
     assert not certified(lambda answers, calls: answers, "unseen")["passed"]
 
 
@@ -232,10 +306,10 @@ def test_the_reference_hears_no_padding(model: Model) -> None:
     assert {0, UNIT // 2, UNIT, TIMESTEPS} <= set(padded.lengths.tolist())
     for row, length in zip(padded.sequences, padded.lengths, strict=True):
         assert (row[length:] == row[0]).all()  # as TensorFlow Serving pads
-    assert stream.lengths.max() == stream.sequences.shape[1] == EXAMPLES * TIMESTEPS
+    assert stream.lengths.max() == stream.sequences.shape[1] == JUDGED * TIMESTEPS
     assert not stream.lengths[0] % UNIT and stream.lengths[0] == UNIT
-    assert np.abs(windows.sequences[EXAMPLES]).max() == 0  # digital silence
-    assert windows.targets is not None and (windows.targets[EXAMPLES:] == -1).all()
+    assert np.abs(windows.sequences[JUDGED]).max() == 0  # digital silence
+    assert windows.targets is not None and (windows.targets[JUDGED:] == -1).all()
 
 
 class Counting(tf.Module):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rnnapp import FORMATS, Run, export, verify
 from rnnapp.exporting import export as exporting
+from rnnapp.exporting.export import read_manifest
+from rnnapp.exporting.folder import MANIFEST
 from rnnapp.exporting.formats import Source
 
 
-def refuse(source: Source, folder: Path, names: list[str]) -> None:
+def refuse(source: Source, folder: Path, names: list[str]) -> list[str]:
     """A writer that fails half-way."""
     (folder / "serving").mkdir()
     raise OSError(28, "No space left on device")
@@ -100,6 +105,98 @@ def test_only_an_export_is_replaced(finished: Run, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must be an export folder.*without manifest\.json"):
         export(finished, tmp_path, overwrite=True)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("key", [None, *sorted(MANIFEST)])
+def test_a_manifest_of_something_else_is_no_export(
+    key: str | None, finished: Run, exported: Path, tmp_path: Path
+) -> None:
+    """Web pages and browser extensions have a `manifest.json`: neither run nor replaced."""
+    manifest = {**read_manifest(exported), "name": "My page", "icons": []}
+    kept = {name: value for name, value in manifest.items() if name != key} if key else [manifest]
+    (tmp_path / "manifest.json").write_text(json.dumps(kept))
+    (tmp_path / "index.html").write_text("years of work")
+    before = contents(tmp_path)
+    for use in (verify, lambda folder: export(finished, folder, overwrite=True)):
+        with pytest.raises(ValueError, match=r"must be an export folder.*/manifest\.json.* files,"):
+            use(tmp_path)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, -2])
+def test_a_damaged_manifest_is_named(size: int, exported: Path, tmp_path: Path) -> None:
+    """A copy that broke off is found by its name, at whatever byte it did."""
+    raw = (exported / "manifest.json").read_bytes()
+    (tmp_path / "manifest.json").write_bytes(raw[:size])
+    with pytest.raises(ValueError, match=r"/manifest\.json, which is no JSON"):
+        verify(tmp_path)
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_appears_during_an_export_stays(
+    foreign: bool,
+    overwrite: bool,
+    finished: Run,
+    exported: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An export takes minutes; only an export goes, only when asked, and neither one is lost."""
+    target = tmp_path / "export"
+
+    def write(run: Run, new: Path, *rest: object) -> None:
+        new.mkdir()
+        (new / "new.txt").touch()
+        shutil.copytree(exported, target)
+        if foreign:
+            (target / "manifest.json").write_text("{}")
+
+    monkeypatch.setattr(exporting, "write", write)
+    if overwrite and not foreign:
+        assert set(contents(export(finished, target, overwrite=True))) == {Path("new.txt")}
+        return
+    with pytest.raises(OSError, match="The finished export is in ") as raised:
+        export(finished, target, overwrite=overwrite)
+    (kept,) = {*tmp_path.iterdir()} - {target}
+    assert f"in {kept}:" in str(raised.value) and set(contents(kept)) == {Path("new.txt")}
+    assert contents(target).keys() == contents(exported).keys()
+
+
+def test_every_name_can_be_replaced(
+    finished: Run, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the old export waits to be deleted is no name that the new one may have."""
+    monkeypatch.setattr(
+        exporting, "write", lambda run, new, *rest: shutil.copytree(exported / "serving", new)
+    )
+    folder = shutil.copytree(exported, tmp_path / "replaced")
+    export(finished, folder, overwrite=True)
+    assert contents(folder) == contents(exported / "serving")
+
+
+@pytest.mark.parametrize("loss", [1, 1.5, -0.01, float("nan"), float("inf")])
+def test_a_share_is_checked_first(loss: float, tmp_path: Path) -> None:
+    """One meant as one percent lets everything through; others refuse all, after minutes."""
+    with pytest.raises(ValueError, match=rf"from 0 to less than 1.*max_quality_loss={loss}$"):
+        export(tmp_path / "no run", tmp_path / "export", max_quality_loss=loss)
+
+
+@pytest.mark.parametrize("size", [0, 2, 100, -1])
+def test_damaged_sequences_are_named(size: int, copied: Path, tmp_path: Path) -> None:
+    """By the file that is to be replaced: the run's own, which outlives a failed export."""
+    path = copied / "replay.npz"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=re.escape(f"{path} must hold sequences, lengths")):
+        export(copied, tmp_path / "export", formats=["saved_model"])
+
+
+def test_other_arrays_are_no_sequences(copied: Path, tmp_path: Path) -> None:
+    """What is missing is named, with its file."""
+    path = copied / "replay.npz"
+    np.savez(path, sequences=np.zeros((2, 3)), lengths=np.ones(2))
+    with pytest.raises(ValueError, match=re.escape(f"{path} must hold") + ".*targets is not"):
+        export(copied, tmp_path / "export", formats=["saved_model"])
 
 
 def test_wrong_use_is_named(finished: Run, copied: Path, tmp_path: Path) -> None:

@@ -40,6 +40,11 @@ MODELS = list(itertools.product(CELLS, FORMS))
 _FORMS = itertools.cycle(["attention", "stacked"])
 QUICK = [(cell, next(_FORMS)) for cell in CELLS if cell != "gru"]
 
+# What integers cost is judged on trained models: drawn weights have no quality to lose, and layer
+# normalisation makes differences of theirs large. These are half as much again as the worst of the
+# matrix, 0.157 and 0.021.
+DRAWN = {"step_int8": 0.25, "micro_int8": 0.25, "step_int16x8": 0.03, "micro_int16x8": 0.03}
+
 HERE = {name for name, runtime in RUNTIMES.items() if not runtime.absence} - {"chromium"}
 SIGNATURES = {
     "saved_model": ("serving_default", "padded", "step"),
@@ -88,13 +93,12 @@ def test_every_model_agrees_everywhere(
     cell: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Masked and not, whole and by steps: every form of every cell passes, or is refused."""
-    # What integers cost is judged on trained models: drawn weights have no quality to lose.
-    for name in ("step_int16x8", "micro_int16x8"):
-        monkeypatch.setitem(FORMATS, name, dataclasses.replace(FORMATS[name], bound=None))
+    for name, bound in DRAWN.items():
+        monkeypatch.setitem(FORMATS, name, dataclasses.replace(FORMATS[name], bound=bound))
     run = untrained(tmp_path / "run", f"cell={cell}", *FORMS[form])
     streams = form != "bidirectional"
     names = [name for name in SIGNATURES if streams or name not in STEPS_ALONE]
-    folder = export(run, tmp_path / "export", formats=names, max_quality_loss=1.0)
+    folder = export(run, tmp_path / "export", formats=names, max_quality_loss=0.99)
     check(folder, LABELS, streams)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,20 +12,27 @@ import pytest
 
 from rnnapp import FORMATS
 from rnnapp.exporting import proof
-from rnnapp.exporting.formats import Source
+from rnnapp.exporting.certificate import Check
+from rnnapp.exporting.formats import LeftOutError, Source
 from rnnapp.exporting.proof import ExportError, Proof
+from rnnapp.exporting.runtimes import RUNTIMES, Runtime
 
 PARTS = ["all but products", "gru_1", "logits", "conv_1"]  # the most sensitive first
 
 
 def check(name: str, passed: bool) -> dict[str, Any]:
     """What a certificate says of a format."""
-    fault: dict[str, Any] = dict(
-        finite=True, bound=None, max_difference=0.1, repeatable=True, accuracy=0.5
+    judged = Check(
+        name,
+        "ai_edge_litert",
+        "step",
+        "windows",
+        bound=None,
+        max_quality_loss=0.01,
+        accuracy=0.9 if passed else 0.5,
+        model_accuracy=0.9,
     )
-    loss = dict(quality_loss=0.0 if passed else 0.5, max_quality_loss=0.01)
-    place = dict(runtime="ai_edge_litert", signature="step", case="windows")
-    return dict(format=name, passed=passed, **fault, **loss, **place)
+    return judged.to_dict()
 
 
 class Judge:
@@ -53,7 +61,7 @@ class Judge:
 def source(folder: Path) -> Source:
     """A model that needs no more than layers."""
     layers = [SimpleNamespace(weights=[1])] * len(PARTS) + [SimpleNamespace(weights=[])]
-    model: Any = SimpleNamespace(layers=layers)
+    model: Any = SimpleNamespace(layers=layers, inputs=[SimpleNamespace(name="features")])
     return Source("name", model, folder, [], 1, folder, None, "", {})
 
 
@@ -146,6 +154,36 @@ def test_what_must_agree_stops_the_export(
     """A format that was named, and one that is wrong although it rounds nothing."""
     with pytest.raises(ExportError, match="does not agree with its model, so nothing was written"):
         proved(enough, names, tmp_path, monkeypatch)
+
+
+def test_a_failure_on_the_way_leaves_the_others_proven(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was certified does not go with what could not be made better."""
+    judge = judged({"tflite_float": 0, "step_int8": TOO_MANY}, monkeypatch)
+    first = judge.certify(tmp_path, ["tflite_float", "step_int8"])
+
+    def fail(*_: object) -> list[str]:
+        raise LeftOutError({"step_int8": MemoryError("no memory left")})
+
+    planted = dataclasses.replace(FORMATS["step_int8"], write=fail)
+    monkeypatch.setitem(FORMATS, "step_int8", planted)
+    reference: Any = None
+    assert proof._mixed(source(tmp_path), tmp_path, reference, first) == (first, {})
+
+
+def test_what_nothing_can_prove_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said before minutes of conversion, and with what is missing."""
+    absent = Runtime(lambda path: nullcontext(), "no_such_package")  # type: ignore
+    monkeypatch.setitem(RUNTIMES, "tflite_micro", absent)
+    streaming = dataclasses.replace(source(tmp_path), no_step="")
+    with pytest.raises(ValueError, match="'micro_int8' cannot be exported here: .*not installed"):
+        proof.possible_formats(["micro_int8"], streaming)
+    assert (
+        "tflite_micro: not installed" in proof.possible_formats(["all"], streaming)[1]["micro_int8"]
+    )
 
 
 def test_a_refusal_says_which_formats_are_good() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,10 +12,13 @@ import pytest
 
 from rnnapp import Run
 from rnnapp.device import Stepper, load
-from rnnapp.exporting import flatbuffer, signatures
+from rnnapp.exporting import conversion, flatbuffer, signatures
 from rnnapp.exporting.quantized import ARITHMETIC, IntegerStep
+from rnnapp.exporting.reference import SURE, Reference
 from rnnapp.layers.streaming import StepModel
 from rnnapp.replay import Replay
+
+from .conftest import constants, long_windows
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +69,59 @@ def test_the_front_end_stays_exact(content: bytes, model: keras.Model, replay: R
         mine(samples=samples), theirs(samples=samples)
         for name, value in theirs.states.items():
             np.testing.assert_array_equal(mine.states[name], value, err_msg=name)
+
+
+def test_ranges_are_learnt_from_what_does_not_judge(
+    finished: Run, model: keras.Model, replay: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A range that fits the very sequences it is judged by hides what it cuts off of others."""
+    monkeypatch.setattr(conversion, "IntegerStep", lambda model, sequences: sequences)
+    job = dict(model=finished.model_path, replay=finished.folder / "replay.npz")
+    settings = dict(time=replay.time, streams=True, float_parts=0)
+    sequences: Any = conversion.Conversion({**job, **settings}).integers
+    learnt = {row.tobytes() for row in sequences}
+    reference = Reference(model, replay, StepModel(model).input_shape[0])
+    windows, stream = reference.windows(), reference.stream()
+    assert windows.targets is not None
+    judged = windows.sequences[windows.targets >= 0]
+    assert learnt.isdisjoint(row.tobytes() for row in judged)
+    heard = stream.sequences[0, : 10 * replay.time].reshape(-1, replay.time)
+    assert learnt.isdisjoint(row.tobytes() for row in heard[:-1])  # the last lacks part of a step
+    known = {row.tobytes() for row in replay.sequences}
+    assert len(known & learnt) + len(judged) == len(known)
+
+
+def test_a_stream_is_right_where_keras_is_sure(model: keras.Model, replay: Replay) -> None:
+    """It has no labels, and integers have no bound: otherwise nothing would judge them in it."""
+    stream = Reference(model, replay, StepModel(model).input_shape[0]).stream()
+    assert stream.targets is not None
+    sure = stream.expected.max(axis=1) > SURE
+    assert sure.any()
+    np.testing.assert_array_equal(stream.targets[sure], stream.expected[sure].argmax(axis=1))
+    assert (stream.targets[~sure] == -1).all()
+    unsure = keras.models.clone_model(model)
+    unsure.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
+    assert Reference(unsure, replay, StepModel(model).input_shape[0]).stream().targets is None
+
+
+def test_cases_are_computed_once(model: keras.Model, replay: Replay) -> None:
+    """A certificate that is made again for more parts of floats asks for the same."""
+    reference = Reference(model, replay, StepModel(model).input_shape[0])
+    for case in (reference.windows, reference.padded, reference.stream):
+        assert case() is case()
+
+
+def test_half_precision_is_not_for_the_front_end(tmp_path: Path) -> None:
+    """A window of more than a thousand samples is as large as weights, and no weight."""
+    run = long_windows(tmp_path)
+    heard = Replay.load(run.folder / "replay.npz").sequences[:1]
+    integers = IntegerStep(run.load_model(), heard)
+    exact = constants(integers.front_step)
+    assert max(map(len, exact)) > 4 * 1024
+    step = integers.step(8, (ARITHMETIC, "gru_1"))
+    assert set(exact) <= set(constants(step))
+    weights = set(constants(integers.body_step(8, (ARITHMETIC, "gru_1")))) - set(constants(step))
+    assert weights, "no weight has become half as long"
 
 
 def test_weights_are_integers(content: bytes) -> None:

@@ -37,6 +37,13 @@ def missing() -> str | None:
     return None
 
 
+def compiler_version() -> str:
+    """What the C compiler says of itself: name and version, in a line."""
+    asked = [*(_compiler() or _COMPILERS[:1]), "--version"]
+    said = subprocess.run(asked, capture_output=True, text=True, errors="replace").stdout
+    return said.partition("\n")[0] or "unknown"
+
+
 def _compiler() -> list[str] | None:
     """The command of the C compiler, which CC may name, with arguments if need be."""
     named = shlex.split(os.environ.get("CC", ""))
