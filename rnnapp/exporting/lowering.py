@@ -20,6 +20,9 @@ def traced(function: Callable[..., Any], specs: Mapping[str, tf.TensorSpec]) -> 
     Args:
         function: Its first argument is a sequence, the others are states by name.
         specs: Of the inputs by name, the sequence first.
+
+    Returns:
+        A concrete function, for `lowered`.
     """
     named = signatures.renamed(function, [next(iter(specs))])
     return tf.function(named, autograph=False).get_concrete_function(**specs)

@@ -49,8 +49,11 @@ def prove(source: Source, folder: Path, names: list[str], max_quality_loss: floa
             where they lose too much.
         max_quality_loss: By what share of the model's accuracy an artefact may be worse.
 
+    Returns:
+        What is there now, and what is not, with the certificate.
+
     Raises:
-        ValueError: If the model has no such format.
+        ValueError: If the model has no such format, or nothing here can prove it.
         ConversionError: If a converter fails.
         ExportError: If an artefact differs from the model by more than its bound.
     """

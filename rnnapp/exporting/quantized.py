@@ -60,6 +60,9 @@ class IntegerStep:
         Args:
             activation_bits: 8 or 16.
             float_parts: What stays floats, as `sensitive_parts` names it; with 8 alone.
+
+        Returns:
+            A TFLite flatbuffer with the signature `step`, of floats to the outside.
         """
         if activation_bits == 16:
             return self._sixteen_bits
@@ -86,6 +89,9 @@ class IntegerStep:
         That is all arithmetic but products: a state that is rounded to a 256th of its range at
         every step forgets what changes it by less. Products with weights, of which a file consists,
         follow, by their layers' names.
+
+        Returns:
+            Names for `float_parts`, in this order.
         """
         layers = sorted(set(self._operators.values()) - {_ANSWER, ARITHMETIC})
         truth = self._answers(self.float_body)

@@ -149,6 +149,9 @@ def has_front(model: keras.Model) -> bool:
 
     Args:
         model: A functional model.
+
+    Returns:
+        True if there is a front that keeps a state, or takes something else than the body.
     """
     front, body = StepModel(model, "front"), StepModel(model, "body")
     return bool(front.state_shapes) or front.input_shape != body.input_shape
@@ -168,7 +171,14 @@ def _ancestors(op: keras.Operation) -> list[keras.Operation]:
 
 
 def streams(model: keras.Model) -> bool:
-    """Whether a model can be run a step at a time."""
+    """Whether a model can be run a step at a time.
+
+    Args:
+        model: A functional model.
+
+    Returns:
+        True if it can.
+    """
     try:
         StepModel(model)
     except NotCausalError:
