@@ -52,18 +52,20 @@ def export(
         "float_parts": manifest["float_parts"],
         "certificate": certificate,
     }
-    notes = [f"left out: {name}: {why}" for name, why in manifest["refused"].items()]
-    notes += [
+    lines = [
+        _table(certificate),
+        *_notes(manifest),
+        f"{folder}: all of them agree with the model. Read {folder / 'MODEL_CARD.md'}",
+    ]
+    show(result, as_json, "\n".join(lines))
+
+
+def _notes(manifest: dict[str, Any]) -> list[str]:
+    """What an export has not, and what is not all integers, a line each."""
+    return [f"left out: {name}: {why}" for name, why in manifest["refused"].items()] + [
         f"{name}: integers alone lost too much, so floats in {', '.join(parts)}"
         for name, parts in manifest["float_parts"].items()
     ]
-    lines = "".join(f"\n{note}" for note in notes)
-    show(
-        result,
-        as_json,
-        f"{_table(certificate)}{lines}\n{folder}: all of them agree with the model. "
-        f"Read {folder / 'MODEL_CARD.md'}",
-    )
 
 
 @app.command()

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     import keras
 
 _PACKAGE = "rnnapp.exporting.micro"
-_MODEL, _FEATURES = "model.tflite", "features"
+_MODEL = "model.tflite"
+_FEATURES = "features"  # as `signatures.FEATURES`, which would load TensorFlow
 # Types of features, in C and of the interpreter's tensors.
 _CTYPES = {"float32": ("float", "f"), "int32": ("int32_t", "i32")}
 # Words that TensorFlow Lite Micro spells otherwise than the others.
