@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 import rnnapp.layers  # noqa: F401  registers what the model is made of
-from rnnapp.exporting import flatbuffer, lowering, mediapipe, signatures, tflite
+from rnnapp.exporting import flatbuffer, lowering, mediapipe, rounding, signatures, tflite
 from rnnapp.exporting.quantized import IntegerStep
 from rnnapp.exporting.reference import with_extremes
 from rnnapp.layers.streaming import StepModel
@@ -28,24 +28,19 @@ class Conversion:
     """
 
     def __init__(self, job: dict[str, Any]) -> None:
-        self.model = keras.models.load_model(job["model"], compile=False)
+        self._path, self._replay = Path(job["model"]), Path(job["replay"])
+        self.model = self._load()
         self.time: int = job["time"]
-        self._float_parts: int = job["float_parts"]
-        self._streams, self._replay = job["streams"], Path(job["replay"])
+        self.float_parts: list[str] = job["float_parts"]
+        self._streams: bool = job["streams"]
 
     @functools.cached_property
     def integers(self) -> IntegerStep:
-        """The step, with ranges learnt from sequences that no export is judged by."""
-        sequences = Replay.load(self._replay).calibration.sequences
-        return IntegerStep(self.model, with_extremes(sequences))
-
-    @functools.cached_property
-    def float_parts(self) -> tuple[str, ...]:
-        """What integers of eight bits hurt most, and stays floats."""
-        if not self._float_parts:
-            return ()
-        *parts, _ = self.integers.sensitive_parts()  # one stays, or nothing would be an integer
-        return tuple(parts[: self._float_parts])
+        """The step, rounded by and with ranges learnt from what no export is judged by."""
+        sequences = with_extremes(Replay.load(self._replay).calibration.sequences)
+        model = self._load()  # the others keep the weights that they have
+        rounding.round_weights(model, sequences, exact=self.float_parts)
+        return IntegerStep(model, sequences)
 
     @functools.cache  # noqa: B019  it lives as long as its process
     def whole(self, quantized: bool = False) -> bytes:
@@ -62,6 +57,9 @@ class Conversion:
 
         weights = [weight.value for weight in self.model.weights]
         return lowering.lowered(self._traced, weights, quantize if quantized else None)
+
+    def _load(self) -> keras.Model:
+        return keras.models.load_model(self._path, compile=False)
 
     @functools.cached_property
     def _traced(self) -> dict[str, Any]:
@@ -94,14 +92,14 @@ def work(job: dict[str, Any]) -> list[str]:
         job: As `tflite.convert` writes it.
 
     Returns:
-        What stayed floats in files of eight-bit integers.
+        If the job asks to rank, what integers of eight bits hurt most, in this order.
     """
     conversion, folder = Conversion(job), Path(job["folder"])
     for variant in job["variants"]:
         (folder / tflite.BEGUN).write_text(variant)
         content = flatbuffer.compact(VARIANTS[variant](conversion))
         (folder / f"{variant}.tflite").write_bytes(content)
-    return list(conversion.float_parts)
+    return conversion.integers.sensitive_parts() if job["rank"] else []
 
 
 if __name__ == "__main__":

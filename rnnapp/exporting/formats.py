@@ -44,8 +44,7 @@ class Source:
         stepper: The model's step; None if it has none.
         no_step: Why it has none; "" if it has one.
         settings: What a device must know: `sample_rate`, `detector` and the like.
-        float_parts: How many parts stay floats among integers of eight bits, where those lose too
-            much: the most sensitive ones.
+        float_parts: What stays floats among integers of eight bits, where those lose too much.
     """
 
     name: str
@@ -57,7 +56,7 @@ class Source:
     stepper: StepModel | None
     no_step: str
     settings: dict[str, Any]
-    float_parts: int = 0
+    float_parts: tuple[str, ...] = ()
 
     @property
     def unit(self) -> int:
@@ -97,10 +96,10 @@ class Format:
             activations of eight bits, which are judged by the task's quality alone.
         runtimes: Names in `RUNTIMES` that run it.
         signatures: Its functions; `step` where the model has one.
-        write: Writes formats of one kind, by name, into the export folder; returns the names of
-            what it left in floats, where asked to.
+        write: Writes formats of one kind, by name, into the export folder.
         refusal: Why a model has no such form; "" if it has one.
-        mixes: Whether sensitive parts may stay floats.
+        sensitive_parts: Names what may stay floats, what it matters for most first; None where
+            nothing may.
     """
 
     summary: str
@@ -108,9 +107,9 @@ class Format:
     bound: float | None
     runtimes: tuple[str, ...]
     signatures: tuple[str, ...]
-    write: Callable[[Source, Path, list[str]], list[str]]
+    write: Callable[[Source, Path, list[str]], None]
     refusal: Callable[[Source], str] = _takes_all
-    mixes: bool = False
+    sensitive_parts: Callable[[Source], list[str]] | None = None
 
     @property
     def rounds(self) -> bool:
@@ -118,20 +117,19 @@ class Format:
         return self.bound is None or self.bound > EXACT
 
 
-def _write_saved_model(source: Source, folder: Path, names: list[str]) -> list[str]:
+def _write_saved_model(source: Source, folder: Path, names: list[str]) -> None:
     from rnnapp.exporting import saved_model
 
     for name in names:
         saved_model.save(source.model, folder / FORMATS[name].path, source.labels, source.stepper)
-    return []
 
 
-def _write_tflite(source: Source, folder: Path, names: list[str]) -> list[str]:
+def _write_tflite(source: Source, folder: Path, names: list[str]) -> None:
     """All in one process, which loads the model and learns the ranges of integers once."""
     left_out: dict[str, Exception] = {}
     variants = {name: name.removeprefix("tflite_") for name in names}
     with tempfile.TemporaryDirectory() as scratch:
-        float_parts, failed = _convert(source, Path(scratch), list(variants.values()))
+        failed = _convert(source, Path(scratch), list(variants.values()))
         for name, variant in variants.items():
             if variant in failed:
                 left_out[name] = tflite.ConversionError(source.model_path, {name: failed[variant]})
@@ -143,13 +141,12 @@ def _write_tflite(source: Source, folder: Path, names: list[str]) -> list[str]:
                 left_out[name] = error
     if left_out:
         raise LeftOutError(left_out)
-    return float_parts
 
 
-def _convert(source: Source, folder: Path, variants: list[str]) -> tuple[list[str], dict[str, str]]:
-    """What stayed floats, and how variants failed, the files of the others being there."""
+def _convert(source: Source, folder: Path, variants: list[str]) -> dict[str, str]:
+    """How variants failed, the files of the others being there."""
     try:
-        float_parts = tflite.convert(
+        tflite.convert(
             source.model_path,
             folder,
             variants,
@@ -159,8 +156,12 @@ def _convert(source: Source, folder: Path, variants: list[str]) -> tuple[list[st
             float_parts=source.float_parts,
         )
     except tflite.ConversionError as error:
-        return [], error.reasons
-    return float_parts, {}
+        return error.reasons
+    return {}
+
+
+def _sensitive_parts(source: Source) -> list[str]:
+    return tflite.sensitive_parts(source.model_path, time=source.time, replay=source.replay_path)
 
 
 def _describe(source: Source, form: Format, converted: Path, folder: Path) -> None:
@@ -182,7 +183,7 @@ def _bundle(source: Source, form: Format, converted: Path, folder: Path) -> None
     micro.write(source.model, source.labels, converted, folder / form.path)
 
 
-def _write_web(source: Source, folder: Path, names: list[str]) -> list[str]:
+def _write_web(source: Source, folder: Path, names: list[str]) -> None:
     from rnnapp.exporting import browser
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -198,14 +199,12 @@ def _write_web(source: Source, folder: Path, names: list[str]) -> list[str]:
                 labels=source.labels,
                 settings=source.settings,
             )
-    return []
 
 
-def _write_c99(source: Source, folder: Path, names: list[str]) -> list[str]:
+def _write_c99(source: Source, folder: Path, names: list[str]) -> None:
     for name in names:
         variant = name.removeprefix("c99_")
         c99.write(source.model, source.labels, folder / FORMATS[name].path, variant)
-    return []
 
 
 _TF = ("saved_model", "tf_c_api")
@@ -244,7 +243,7 @@ FORMATS: dict[str, Format] = {
         _STEP,
         _write_tflite,
         _streams,
-        mixes=True,
+        sensitive_parts=_sensitive_parts,
     ),
     "step_int16x8": Format(
         "TFLite step, int8 weights, int16 activations",
@@ -263,7 +262,7 @@ FORMATS: dict[str, Format] = {
         _STEP,
         _write_tflite,
         _streams,
-        mixes=True,
+        sensitive_parts=_sensitive_parts,
     ),
     "micro_int16x8": Format(
         "TFLite Micro step, int8 weights, int16 activations, behind a front end in C99",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from rnnapp.exporting.certificate import certify, failures, lossy, without
 from rnnapp.exporting.formats import FORMATS, Format, LeftOutError, Source
 from rnnapp.exporting.reference import Reference
 from rnnapp.exporting.runtimes import RUNTIMES
+from rnnapp.exporting.tflite import ConversionError
 from rnnapp.replay import Replay
 
 
@@ -115,18 +116,15 @@ def _mixed(
         The new certificate, and the names of what stayed floats, by format.
     """
     float_parts: dict[str, list[str]] = {}
-    layers = sum(bool(layer.weights) for layer in source.model.layers)
-    for count in range(1, layers + 1):
-        worse = [name for name in lossy(certificate) if FORMATS[name].mixes]
+    for kept in _rungs(source, _mixing(certificate)):
+        worse = _mixing(certificate)
         if not worse:
             break
         (write,) = _by_writer(worse)  # what mixes is written by one
         try:
-            kept = write(dataclasses.replace(source, float_parts=count), folder, worse)
+            write(dataclasses.replace(source, float_parts=tuple(kept)), folder, worse)
         except LeftOutError:
             break  # they keep the fault that they had
-        if len(kept) < count:  # there are no more: what is left must be integers
-            break
         float_parts |= dict.fromkeys(worse, kept)
         with progress.bar(f"Certifying again, floats in {', '.join(kept)}") as told:
             certificate = certify(
@@ -141,13 +139,28 @@ def _mixed(
     return certificate, float_parts
 
 
+def _mixing(certificate: dict[str, Any]) -> list[str]:
+    """Formats that lose too much, and may have parts of floats."""
+    return [name for name in lossy(certificate) if FORMATS[name].sensitive_parts]
+
+
+def _rungs(source: Source, names: list[str]) -> Iterator[list[str]]:
+    """What to leave in floats, more and more of it; something stays an integer."""
+    rank = FORMATS[names[0]].sensitive_parts if names else None
+    try:
+        ranked = rank(source) if rank else []
+    except ConversionError:
+        return
+    yield from (ranked[:count] for count in range(1, len(ranked)))
+
+
 def _remove(artefact: Path) -> None:
     shutil.rmtree(artefact) if artefact.is_dir() else artefact.unlink()
 
 
-def _by_writer(names: list[str]) -> dict[Callable[..., list[str]], list[str]]:
+def _by_writer(names: list[str]) -> dict[Callable[..., None], list[str]]:
     """Formats by what writes them, in order."""
-    writers: dict[Callable[..., list[str]], list[str]] = {}
+    writers: dict[Callable[..., None], list[str]] = {}
     for name in names:
         writers.setdefault(FORMATS[name].write, []).append(name)
     return writers

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from rnnapp.exporting import metadata
 
+TIMEOUT_SECONDS = 300.0
 BEGUN = "begun"  # the file in which the converting process says at which variant it is
 
 
@@ -41,9 +43,9 @@ def convert(
     time: int,
     streams: bool,
     replay: Path,
-    float_parts: int = 0,
-    timeout_seconds: float = 300.0,
-) -> list[str]:
+    float_parts: Sequence[str] = (),
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> None:
     """Converts a Keras model in a process of its own, since converters crash whole processes.
 
     After a failure another process goes on with the next variant.
@@ -55,40 +57,61 @@ def convert(
         time: Length of the sequence that `predict` takes (samples or timesteps).
         streams: Whether the model is causal, and gets the signature `step`.
         replay: A file of sequences, from which the ranges of integers are learnt.
-        float_parts: How many parts stay floats among integers of eight bits.
+        float_parts: What stays floats among integers of eight bits, as `sensitive_parts` names it.
         timeout_seconds: For each variant; one that is just being made may take twice as long.
-
-    Returns:
-        The names of those parts.
 
     Raises:
         ConversionError: If the converter fails, crashes or takes too long at any of them.
     """
-    job = {
-        "model": str(model),
-        "folder": str(folder),
-        "time": time,
-        "streams": streams,
-        "replay": str(replay),
-        "float_parts": float_parts,
-    }
     folder.mkdir(parents=True, exist_ok=True)
-    parts, reasons = _in_turn(job, folder, list(variants), timeout_seconds)
+    job = _job(model, folder, replay, time, streams) | {"float_parts": list(float_parts)}
+    reasons = _in_turn(job, folder, list(variants), timeout_seconds)
     (folder / BEGUN).unlink(missing_ok=True)
     if reasons:
         raise ConversionError(model, reasons)
-    return parts
+
+
+def sensitive_parts(
+    model: Path, *, time: int, replay: Path, timeout_seconds: float = TIMEOUT_SECONDS
+) -> list[str]:
+    """What to keep in floats, first what integers of eight bits hurt most.
+
+    Args:
+        model: A `.keras` file of a causal model.
+        time: Length of its window (samples or timesteps).
+        replay: A file of sequences, from which the ranges of integers are learnt.
+        timeout_seconds: For all of it.
+
+    Returns:
+        Names for `float_parts`, in this order.
+
+    Raises:
+        ConversionError: If the converter fails, crashes or takes too long.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        job = _job(model, Path(folder), replay, time, streams=True)
+        try:
+            return _converted({**job, "variants": [], "rank": True}, timeout_seconds)
+        except RuntimeError as failure:
+            raise ConversionError(model, {"step_int8": f"Ranking its parts {failure}"}) from failure
+
+
+def _job(model: Path, folder: Path, replay: Path, time: int, streams: bool) -> dict[str, Any]:
+    """What the converting process is told."""
+    paths = {"model": str(model), "folder": str(folder), "replay": str(replay)}
+    return {**paths, "time": time, "streams": streams, "float_parts": [], "rank": False}
 
 
 def _in_turn(
     job: dict[str, Any], folder: Path, left: list[str], timeout_seconds: float
-) -> tuple[list[str], dict[str, str]]:
-    """What stays floats, and how the converter failed, by variant."""
+) -> dict[str, str]:
+    """How the converter failed, by variant."""
     reasons: dict[str, str] = {}
     while left:
         (folder / BEGUN).unlink(missing_ok=True)  # of another process
         try:
-            return _converted({**job, "variants": left}, timeout_seconds), reasons
+            _converted({**job, "variants": left}, timeout_seconds)
+            break
         except RuntimeError as failure:
             if begun := _begun(folder):
                 reasons[begun] = f"The converter failed at variant {begun!r}: it {failure}"
@@ -96,8 +119,8 @@ def _in_turn(
                 left = left[left.index(begun) + 1 :]
             else:
                 reason = f"The converter failed before the first variant: it {failure}"
-                return [], reasons | dict.fromkeys(left, reason)
-    return [], reasons
+                return reasons | dict.fromkeys(left, reason)
+    return reasons
 
 
 def _begun(folder: Path) -> str:

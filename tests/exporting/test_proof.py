@@ -40,12 +40,17 @@ class Judge:
 
     def __init__(self, enough: dict[str, int]) -> None:
         self.enough = enough
-        self.written = dict.fromkeys(enough, 0)
+        self.written, self.ranked = dict.fromkeys(enough, 0), 0
 
-    def write(self, source: Source, folder: Path, names: list[str]) -> list[str]:
+    def write(self, source: Source, folder: Path, names: list[str]) -> None:
         """Stands for a format's writer."""
-        self.written |= dict.fromkeys(names, source.float_parts)
-        return PARTS[:-1][: source.float_parts]
+        assert list(source.float_parts) == PARTS[: len(source.float_parts)]
+        self.written |= dict.fromkeys(names, len(source.float_parts))
+
+    def rank(self, source: Source) -> list[str]:
+        """Stands for the ranking of a model's parts."""
+        self.ranked += 1
+        return PARTS
 
     def certify(
         self, folder: Path, formats: list[str], *_: object, known: Any = None, **__: object
@@ -59,9 +64,8 @@ class Judge:
 
 
 def source(folder: Path) -> Source:
-    """A model that needs no more than layers."""
-    layers = [SimpleNamespace(weights=[1])] * len(PARTS) + [SimpleNamespace(weights=[])]
-    model: Any = SimpleNamespace(layers=layers, inputs=[SimpleNamespace(name="features")])
+    """A model that needs no more than an input."""
+    model: Any = SimpleNamespace(inputs=[SimpleNamespace(name="features")])
     return Source("name", model, folder, [], 1, folder, None, "", {})
 
 
@@ -70,7 +74,9 @@ def judged(enough: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> Judge:
     judge = Judge(enough)
     monkeypatch.setattr(proof, "certify", judge.certify)
     for name in enough:
-        monkeypatch.setitem(FORMATS, name, dataclasses.replace(FORMATS[name], write=judge.write))
+        rank = judge.rank if FORMATS[name].sensitive_parts else None
+        replaced = dataclasses.replace(FORMATS[name], write=judge.write, sensitive_parts=rank)
+        monkeypatch.setitem(FORMATS, name, replaced)
     return judge
 
 
@@ -80,7 +86,9 @@ def mixed(
     """What becomes of formats that need so many parts of floats."""
     judge, reference = judged(enough, monkeypatch), Any
     first = judge.certify(folder, list(enough))
-    return proof._mixed(source(folder), folder, reference, first)  # type: ignore[arg-type]
+    found = proof._mixed(source(folder), folder, reference, first)  # type: ignore[arg-type]
+    assert judge.ranked == any(kept for kept in judge.written.values())  # once, if at all
+    return found
 
 
 @pytest.mark.parametrize("enough", range(len(PARTS)))

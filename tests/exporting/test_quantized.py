@@ -75,11 +75,15 @@ def test_ranges_are_learnt_from_what_does_not_judge(
     finished: Run, model: keras.Model, replay: Replay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A range that fits the very sequences it is judged by hides what it cuts off of others."""
+    rounded_by = []
     monkeypatch.setattr(conversion, "IntegerStep", lambda model, sequences: sequences)
+    monkeypatch.setattr(
+        conversion.rounding, "round_weights", lambda model, heard, exact: rounded_by.append(heard)
+    )
     job = dict(model=finished.model_path, replay=finished.folder / "replay.npz")
-    settings = dict(time=replay.time, streams=True, float_parts=0)
+    settings = dict(time=replay.time, streams=True, float_parts=[])
     sequences: Any = conversion.Conversion({**job, **settings}).integers
-    learnt = {row.tobytes() for row in sequences}
+    learnt = {row.tobytes() for row in [*sequences, *rounded_by[0]]}
     reference = Reference(model, replay, StepModel(model).input_shape[0])
     windows, stream = reference.windows(), reference.stream()
     assert windows.targets is not None

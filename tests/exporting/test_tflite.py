@@ -138,7 +138,8 @@ def raw(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         "time": 2400,
         "streams": True,
         "replay": str(run.folder / "replay.npz"),
-        "float_parts": 0,
+        "float_parts": [],
+        "rank": False,
     }
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(flatbuffer, "compact", lambda content: content)
