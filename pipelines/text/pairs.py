@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from pipelines import text_batches, text_files, text_index, text_state, text_store, tokenization
 from pipelines.base import SPLITS, BadInputs, Progress, require
-from pipelines.text_graph import TokenizerGraph
-from pipelines.text_index import Example
-from pipelines.text_spec import PairSpec
-from pipelines.text_store import Ragged
-from pipelines.tokenization import BEGIN
+from pipelines.text import batches, files, index, state, store, tokenization
+from pipelines.text.graph import TokenizerGraph
+from pipelines.text.index import Example
+from pipelines.text.spec import PairSpec
+from pipelines.text.store import Ragged
+from pipelines.text.tokenization import BEGIN
 
 __all__ = ["PairPipeline", "PairSpec"]
 
@@ -48,7 +48,7 @@ class PairPipeline:
             data: A file of `source<TAB>target`, or with columns (CSV, TSV, JSONL, Parquet); two
                 files SOURCE+TARGET whose lines belong together; a folder of such files; TRAIN,TEST
                 or TRAIN,VALIDATION,TEST; or `tfds:NAME[/CONFIG]`. Pairs of the same source are in
-                the same split. See `text_sources.find` for how splits are named.
+                the same split. See `sources.find` for how splits are named.
             seed: Kept with the state; nothing here is drawn by chance.
             progress: Called with (done, total) pairs.
 
@@ -137,7 +137,7 @@ class PairPipeline:
         lengths = self._source_ids.lengths
 
         def copy(rows: np.ndarray) -> tuple[np.ndarray, ...]:
-            fed, asked = text_batches.shifted([self._target_ids[row] for row in rows])
+            fed, asked = batches.shifted([self._target_ids[row] for row in rows])
             return self._source_ids.gather(rows), lengths[rows], fed, asked
 
         def load(rows: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
@@ -149,7 +149,7 @@ class PairPipeline:
             }
             return inputs, tf.ensure_shape(asked, [None, None])
 
-        return text_batches.batches(
+        return batches.batches(
             self._plan(split, batch_size),
             load,
             training=training,
@@ -182,17 +182,16 @@ class PairPipeline:
         """
         encoding = self.spec.encoding
         pairs = [
-            one if isinstance(one, tuple) else (text_files.text_of(one, encoding), "")
-            for one in raw
+            one if isinstance(one, tuple) else (files.text_of(one, encoding), "") for one in raw
         ]
         for text, _ in pairs:
             require(bool(text.strip()), "source", "more than whitespace", text)
         source = [np.array(self.source.encode(one), np.int32) for one, _ in pairs]
         fed = [np.array([BEGIN, *self.target.encode(one)], np.int32) for _, one in pairs]
         return {
-            "source_ids": text_store.padded(source),
+            "source_ids": store.padded(source),
             "source_lengths": np.array([len(ids) for ids in source], np.int32),
-            "target_ids": text_store.padded(fed),
+            "target_ids": store.padded(fed),
         }
 
     def graph(self) -> TokenizerGraph:
@@ -209,8 +208,8 @@ class PairPipeline:
         folder = Path(folder)
         self.source.save(folder / "source")
         self.target.save(folder / "target")
-        text_state.save(folder, self.spec, self._seed)
-        text_index.write(self.examples, folder / "splits.csv")
+        state.save(folder, self.spec, self._seed)
+        index.write(self.examples, folder / "splits.csv")
 
     @classmethod
     def load(cls, folder: str | Path) -> PairPipeline:
@@ -220,7 +219,7 @@ class PairPipeline:
             FileNotFoundError: If the folder holds no pipeline.
         """
         folder = Path(folder)
-        spec, seed = text_state.load(folder, PairSpec)
+        spec, seed = state.load(folder, PairSpec)
         pipeline = cls(spec)
         pipeline._seed, pipeline._fitted = seed, True
         pipeline.source = tokenization.load(folder / "source")
@@ -231,18 +230,18 @@ class PairPipeline:
         """Reads and encodes `data`, and warns of what was skipped."""
         self._bad = BadInputs(self.spec.on_bad_input)
         columns = (self.spec.source_column, self.spec.target_column)
-        found = text_index.index(
-            data, self.spec, columns, text_files.tab_parted, self._bad, test_only=test_only
+        found = index.index(
+            data, self.spec, columns, files.tab_parted, self._bad, test_only=test_only
         )
         read: list[Example] = []
-        texts = text_store.texts(_sides(found, read))  # source and target by turns
+        texts = store.texts(_sides(found, read))  # source and target by turns
         if not self._fitted:
             train = [row for row, example in enumerate(read) if example.split == "train"]
             self.source = tokenization.of(self.spec).fit(texts.text(2 * row) for row in train)
             self.target = tokenization.of(self.spec).fit(texts.text(2 * row + 1) for row in train)
             self._fitted = bool(train)
         self.examples = []
-        both = text_store.collect(self._encoded(texts, read, progress))
+        both = store.collect(self._encoded(texts, read, progress))
         self._source_ids, self._target_ids = both.every(2, 0), both.every(2, 1)
         self._bad.warn()
         if not self.examples or not self._fitted:
@@ -275,11 +274,11 @@ class PairPipeline:
     def _rows(self, split: str) -> np.ndarray:
         return np.flatnonzero([example.split == split for example in self.examples])
 
-    def _plan(self, split: str, batch_size: int) -> text_batches.Plan:
-        text_batches.check_split(split, self.splits)
+    def _plan(self, split: str, batch_size: int) -> batches.Plan:
+        batches.check_split(split, self.splits)
         rows = self._rows(split)
         lengths = np.stack([self._source_ids.lengths, self._target_ids.lengths + 1], axis=1)
-        return text_batches.plan(rows, lengths[rows], batch_size)
+        return batches.plan(rows, lengths[rows], batch_size)
 
 
 def _sides(

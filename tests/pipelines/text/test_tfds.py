@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import tensorflow_datasets as tfds
 
-from pipelines.text import TextPipeline, TextSpec
-from pipelines.text_corpus import CorpusPipeline, CorpusSpec
-from pipelines.text_pairs import PairPipeline, PairSpec
+from pipelines.text.corpus import CorpusPipeline, CorpusSpec
+from pipelines.text.labelled import TextPipeline, TextSpec
+from pipelines.text.pairs import PairPipeline, PairSpec
 
-from .conftest import mocked
+from tests.pipelines.conftest import mocked
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines import text_unicode, tokenization
-from pipelines.text_graph import Normalizer, TokenizerGraph
-from pipelines.tokenization import BEGIN, END, PADDING, SPECIAL, TOKENIZERS, UNKNOWN, Tokenizer
+from pipelines.text import tokenization, unicode
+from pipelines.text.graph import Normalizer, TokenizerGraph
+from pipelines.text.tokenization import BEGIN, END, PADDING, SPECIAL, TOKENIZERS, UNKNOWN, Tokenizer
 
 TEXTS = (
     "The lobster isn't blue; it's well-known, 3.14 times 1,000 metres away!\n",
@@ -90,7 +90,7 @@ def test_graph_normalizes_every_character(lowercase: bool) -> None:
     ]
     graph = tf.function(Normalizer(lowercase), autograph=False)
     served = tf.strings.unicode_encode(graph(tf.constant(texts)), "UTF-8").numpy()
-    expected = [text_unicode.normalize(text, lowercase).encode() for text in texts]
+    expected = [unicode.normalize(text, lowercase).encode() for text in texts]
     assert served.tolist() == expected
 
 
@@ -98,9 +98,9 @@ def test_graph_normalizes_every_character(lowercase: bool) -> None:
 @QUICK
 def test_normal_form_is_one(text: str | bytes, lowercase: bool) -> None:
     """Spellings that look alike are encoded alike, and normalized text stays as it is."""
-    normal = text_unicode.normalize(text, lowercase)
-    assert text_unicode.normalize(normal, lowercase) == normal
-    assert text_unicode.normalize(unicodedata.normalize("NFD", normal), lowercase) == normal
+    normal = unicode.normalize(text, lowercase)
+    assert unicode.normalize(normal, lowercase) == normal
+    assert unicode.normalize(unicodedata.normalize("NFD", normal), lowercase) == normal
 
 
 @pytest.mark.parametrize("tokens", TOKENIZERS)
@@ -108,7 +108,7 @@ def test_normal_form_is_one(text: str | bytes, lowercase: bool) -> None:
 @QUICK
 def test_decoding_gives_the_text_back(tokens: str, text: str) -> None:
     """What is known comes back whole; words and subwords but for their whitespace."""
-    normal = text_unicode.normalize(text, False)
+    normal = unicode.normalize(text, False)
     made = tokenization.tokenizer(tokens, 10**4).fit([text])
     ids = made.encode(text)
     assert UNKNOWN not in ids
@@ -129,8 +129,8 @@ def test_words_are_what_readers_call_words() -> None:
 
 def test_every_character_is_whitespace_or_in_a_word() -> None:
     """Nothing vanishes: what the pattern leaves out is whitespace, in all of Unicode."""
-    left = re.sub(text_unicode.word_pattern(), "", "".join(map(chr, range(0xD800))))
-    left += re.sub(text_unicode.word_pattern(), "", "".join(map(chr, range(0xE000, 0x110000))))
+    left = re.sub(unicode.word_pattern(), "", "".join(map(chr, range(0xD800))))
+    left += re.sub(unicode.word_pattern(), "", "".join(map(chr, range(0xE000, 0x110000))))
     assert left == "".join(chr(c) for c in range(0x110000) if chr(c).isspace())
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from pipelines import text_batches, text_files, text_state, text_store, text_windows, tokenization
 from pipelines.base import SPLITS, BadInputs, Progress
-from pipelines.text_documents import Documents, Origin
-from pipelines.text_graph import TokenizerGraph
-from pipelines.text_spec import CorpusSpec
-from pipelines.text_windows import Windows
-from pipelines.tokenization import END
+from pipelines.text import batches, files, state, store, tokenization, windows
+from pipelines.text.documents import Documents, Origin
+from pipelines.text.graph import TokenizerGraph
+from pipelines.text.spec import CorpusSpec
+from pipelines.text.tokenization import END
+from pipelines.text.windows import Windows
 
 __all__ = ["CorpusPipeline", "CorpusSpec"]
 
@@ -50,7 +50,7 @@ class CorpusPipeline:
             data: A text file, or one with a column of documents (CSV, TSV, JSONL, Parquet); a
                 folder of them; TRAIN,TEST or TRAIN,VALIDATION,TEST; or `tfds:NAME[/CONFIG]`. Splits
                 that the data do not name are the last parts of the training text. See
-                `text_sources.find` for how splits are named.
+                `sources.find` for how splits are named.
             seed: Kept with the state; nothing here is drawn by chance.
             progress: Called with (done, total) lines.
 
@@ -141,15 +141,15 @@ class CorpusPipeline:
         Raises:
             ValueError: If the split is unknown or empty, or too short for `batch_size` rows.
         """
-        windows = self._windows(split, batch_size, training)
+        laid = self._windows(split, batch_size, training)
         stream = self._streams[split]
 
         def cut(now: np.ndarray, number: np.ndarray) -> tuple[np.ndarray, ...]:
             draw = np.random.default_rng([seed, int(now)])
-            return windows.cut(stream, int(number), int(draw.integers(windows.spare + 1)))
+            return laid.cut(stream, int(number), int(draw.integers(laid.spare + 1)))
 
         def one_pass(now: tf.Tensor) -> tf.data.Dataset:
-            return tf.data.Dataset.range(len(windows)).map(lambda number: (now, number))
+            return tf.data.Dataset.range(len(laid)).map(lambda number: (now, number))
 
         def load(now: tf.Tensor, number: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
             ids, lengths, targets = tf.numpy_function(cut, [now, number], [tf.int32] * 3)
@@ -160,9 +160,9 @@ class CorpusPipeline:
             }
             return inputs, tf.ensure_shape(targets, shape)
 
-        made = text_batches.passes(one_pass, epoch, repeat)
+        made = batches.passes(one_pass, epoch, repeat)
         made = made.map(load, num_parallel_calls=tf.data.AUTOTUNE)
-        return text_batches.finished(made, len(windows), repeat)
+        return batches.finished(made, len(laid), repeat)
 
     def num_batches(self, split: str, batch_size: int, *, training: bool | None = None) -> int:
         """How many batches a pass over a split has.
@@ -194,10 +194,10 @@ class CorpusPipeline:
         Raises:
             ValueError: If a file is empty or no UTF-8.
         """
-        texts = [text_files.text_of(one, self.spec.encoding) for one in raw]
+        texts = [files.text_of(one, self.spec.encoding) for one in raw]
         ids = [np.array([END, *self.tokenizer.encode(text)]) for text in texts]
         lengths = np.array([len(one) for one in ids], np.int32)
-        return {"token_ids": text_store.padded(ids), "lengths": lengths}
+        return {"token_ids": store.padded(ids), "lengths": lengths}
 
     def graph(self) -> TokenizerGraph:
         """The encoding as TensorFlow operations, from string (batch,), without end tokens."""
@@ -212,7 +212,7 @@ class CorpusPipeline:
         """
         folder = Path(folder)
         self.tokenizer.save(folder)
-        text_state.save(folder, self.spec, self._seed)
+        state.save(folder, self.spec, self._seed)
         with open(folder / "splits.csv", "w", encoding="utf-8", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(Origin._fields)
@@ -226,7 +226,7 @@ class CorpusPipeline:
             FileNotFoundError: If the folder holds no pipeline.
         """
         folder = Path(folder)
-        spec, seed = text_state.load(folder, CorpusSpec)
+        spec, seed = state.load(folder, CorpusSpec)
         pipeline = cls(spec)
         pipeline._seed, pipeline._fitted = seed, True
         pipeline.tokenizer = tokenization.load(folder)
@@ -248,8 +248,7 @@ class CorpusPipeline:
                 progress(min(next(numbers), len(documents)), len(documents))
 
         self._streams = {
-            split: text_store.collect(self._encoded(documents, split, tell)).values
-            for split in SPLITS
+            split: store.collect(self._encoded(documents, split, tell)).values for split in SPLITS
         }
         self.characters = {
             split: sum(origin.characters for origin in self.origins if origin.split == split)
@@ -283,6 +282,6 @@ class CorpusPipeline:
             )
 
     def _windows(self, split: str, batch_size: int, training: bool) -> Windows:
-        text_batches.check_split(split, self.splits)
-        lay_out = text_windows.full_ones if training else text_windows.all_of
+        batches.check_split(split, self.splits)
+        lay_out = windows.full_ones if training else windows.all_of
         return lay_out(len(self._streams[split]), batch_size, self.spec.sequence_length)

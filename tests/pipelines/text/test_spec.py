@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from pipelines.text_spec import TOKENS, CorpusSpec, PairSpec, TextSpec
-from pipelines.tokenization import TOKENIZERS
+from pipelines.text.spec import TOKENS, CorpusSpec, PairSpec, TextSpec
+from pipelines.text.tokenization import TOKENIZERS
 
 
 @pytest.mark.parametrize("kind", [TextSpec, CorpusSpec, PairSpec])

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from pipelines import text_files, text_index, text_sources
 from pipelines.base import BadInputs
-from pipelines.text_files import label_first, tab_parted
-from pipelines.text_sources import Source
-from pipelines.text_spec import PairSpec, TextSpec
+from pipelines.text import files, index, sources
+from pipelines.text.files import label_first, tab_parted
+from pipelines.text.sources import Source
+from pipelines.text.spec import PairSpec, TextSpec
 
-from .conftest import lines
+from tests.pipelines.conftest import lines
 
 COLUMNS = ("text", "label")
 ROWS = [("Hello, “world”", "en"), ('A "quoted"\tword', "1"), ("çà et là", "fr")]
@@ -26,15 +26,13 @@ def read(
     path: Path, layout: object = label_first, columns: tuple = COLUMNS, **options: str
 ) -> list:
     """The fields of all rows of a file that has no fault."""
-    return [
-        fields for _, fields in text_files.read(path, columns, layout, BadInputs("stop"), **options)
-    ]
+    return [fields for _, fields in files.read(path, columns, layout, BadInputs("stop"), **options)]
 
 
 def faults(path: Path, layout: object = label_first, columns: tuple = COLUMNS) -> dict[str, str]:
     """What is wrong with which rows of a file, after one that is good."""
     bad = BadInputs("skip")
-    assert [*text_files.read(path, columns, layout, bad)]
+    assert [*files.read(path, columns, layout, bad)]
     assert all(where.startswith(str(path)) for where, _ in bad.found)
     return {where.removeprefix(str(path)): reason for where, reason in bad.found}
 
@@ -149,7 +147,7 @@ def test_parallel_files_must_be_as_long(tmp_path: Path) -> None:
         lines(tmp_path / "a.fr", "un", "deux", "x"),
     )
     bad = BadInputs("skip")
-    rows = [*text_files.read_parallel(paths, ("source", "target"), bad)]
+    rows = [*files.read_parallel(paths, ("source", "target"), bad)]
     assert rows == [(1, ("one", "un")), (2, ("two", "deux"))]
     assert [where for where, _ in bad.found] == [f"{paths[0]}:3", str(paths[1])]
     assert f"as many lines as {paths[0]}. Received: 3." in bad.found[1][1]
@@ -157,7 +155,7 @@ def test_parallel_files_must_be_as_long(tmp_path: Path) -> None:
 
 def found(folder: Path, **options: bool) -> list[tuple[str, str | None, str | None]]:
     """The files of a folder by name, with split and label."""
-    return [(s.path.name, s.split, s.label) for s in text_sources.find(str(folder), **options)]
+    return [(s.path.name, s.split, s.label) for s in sources.find(str(folder), **options)]
 
 
 def test_folders_name_splits_and_labels(tmp_path: Path) -> None:
@@ -201,13 +199,13 @@ def test_lists_of_files_are_splits(tmp_path: Path) -> None:
     d = str(lines(tmp_path / "d.fr", "a"))
 
     def splits(data: str) -> list:
-        return [(str(source.path), source.split) for source in text_sources.find(data)]
+        return [(str(source.path), source.split) for source in sources.find(data)]
 
     assert splits(f"{a},{c}") == [(a, "train"), (c, "test")]
     assert splits(f"{a}, {c},{d}") == [(a, "train"), (c, "validation"), (d, "test")]
     assert splits(f"{a},,{d}") == [(a, "train"), (d, "test")]
     assert splits(b) == [(b, None)]
-    assert text_sources.find(f"{c}+{d}") == [Source(Path(c), None, None, Path(d))]
+    assert sources.find(f"{c}+{d}") == [Source(Path(c), None, None, Path(d))]
     with pytest.raises(ValueError, match="TRAIN,VALIDATION,TEST. Received"):
         splits(f"{a},{a},{c},{d}")
     with pytest.raises(FileNotFoundError, match="gone.csv, which does not exist"):
@@ -217,7 +215,7 @@ def test_lists_of_files_are_splits(tmp_path: Path) -> None:
 def indexed(data: object, spec: TextSpec | PairSpec, layout: object) -> Iterator[tuple]:
     """(split, fields) of every example."""
     columns = COLUMNS if isinstance(spec, TextSpec) else ("source", "target")
-    for example, fields in text_index.index(str(data), spec, columns, layout, BadInputs("stop")):
+    for example, fields in index.index(str(data), spec, columns, layout, BadInputs("stop")):
         yield example.split, fields
 
 

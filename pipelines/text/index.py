@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines import text_files, text_sources, text_tfds
 from pipelines.base import BadInputs, Split, which_split
-from pipelines.text_sources import Source
-from pipelines.text_spec import PairSpec, TextSpec
-from pipelines.text_tables import Layout, Row
+from pipelines.text import files, sources, tfds
+from pipelines.text.sources import Source
+from pipelines.text.spec import PairSpec, TextSpec
+from pipelines.text.tables import Layout, Row
 
 _Found = tuple[str, int, Split | None, tuple[str, ...]]  # path, row, named split, fields
 
@@ -53,7 +53,7 @@ def index(
     column's text, letter case and spacing aside: the same texts are never in two of them.
 
     Args:
-        data: As `text_sources.find` takes it, or `tfds:NAME[/CONFIG]`.
+        data: As `sources.find` takes it, or `tfds:NAME[/CONFIG]`.
         spec: The pipeline's settings.
         columns: The columns of text, and of the label where there are labels.
         layout: What a line of a file without columns holds.
@@ -64,15 +64,15 @@ def index(
         The usable examples, each with its fields.
     """
     labelled = isinstance(spec, TextSpec)
-    if data.startswith(text_tfds.PREFIX):
-        named: set[Split | None] = {*text_tfds.splits(data)}
-        found: Iterable[_Found] = text_tfds.read(data, columns, bad)
+    if data.startswith(tfds.PREFIX):
+        named: set[Split | None] = {*tfds.splits(data)}
+        found: Iterable[_Found] = tfds.read(data, columns, bad)
     else:
-        sources = text_sources.find(data, labelled=labelled)
-        named = {source.split for source in sources}
+        every = sources.find(data, labelled=labelled)
+        named = {source.split for source in every}
         found = (
             (str(source.path), number, source.split, fields)
-            for source in sources
+            for source in every
             for number, fields in _rows(source, columns, layout, bad, spec.encoding)
         )
     validation = 0.0 if "validation" in named else spec.validation_percent
@@ -109,10 +109,10 @@ def _rows(
     source: Source, columns: tuple[str, ...], layout: Layout, bad: BadInputs, encoding: str
 ) -> Iterator[Row]:
     if source.label is not None:
-        text = text_files.document(source.path, bad, encoding)
+        text = files.document(source.path, bad, encoding)
         if text is not None:
             yield 0, (text, source.label)
     elif source.beside is not None:
-        yield from text_files.read_parallel((source.path, source.beside), columns, bad, encoding)
+        yield from files.read_parallel((source.path, source.beside), columns, bad, encoding)
     else:
-        yield from text_files.read(source.path, columns, layout, bad, encoding)
+        yield from files.read(source.path, columns, layout, bad, encoding)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines import text_files, text_tables
 from pipelines.base import SPLITS, BadInputs, Split
-from pipelines.text_spec import PairSpec
+from pipelines.text import files, tables
+from pipelines.text.spec import PairSpec
 
 PREFIX = "tfds:"
 _UNNAMED = (PairSpec.source_column, PairSpec.target_column)  # where nobody has named others
@@ -45,7 +45,7 @@ def read(
         path = f"{data}/{split}"
         for row, example in enumerate(builder.as_dataset(split=split).as_numpy_iterator()):
             fields = tuple(_text(example[name], builder.info.features[name]) for name in names)
-            reason = text_files.fault(fields, columns)
+            reason = files.fault(fields, columns)
             if reason:
                 bad.add(f"{path}#{row}", reason)
             else:
@@ -80,4 +80,4 @@ def _text(value: Any, feature: Any) -> str:
     """A text, or the name of a label; empty where it is missing."""
     if hasattr(feature, "int2str"):
         return feature.int2str(int(value)) if value >= 0 else ""
-    return text_tables.plain(value)
+    return tables.plain(value)

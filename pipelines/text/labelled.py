@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from pipelines import text_batches, text_files, text_index, text_state, text_store, tokenization
 from pipelines.base import SPLITS, BadInputs, BadInputWarning, Progress, require
-from pipelines.text_graph import TokenizerGraph
-from pipelines.text_index import Example
-from pipelines.text_spec import TextSpec
-from pipelines.text_store import Ragged
+from pipelines.text import batches, files, index, state, store, tokenization
+from pipelines.text.graph import TokenizerGraph
+from pipelines.text.index import Example
+from pipelines.text.spec import TextSpec
+from pipelines.text.store import Ragged
 
 __all__ = ["TextPipeline", "TextSpec"]
 
@@ -41,7 +41,7 @@ class TextPipeline:
         Args:
             data: A file with columns (CSV, TSV, JSONL, Parquet) or of lines `LABEL the text`; a
                 folder of such files, or of `LABEL/*.txt`; TRAIN,TEST or TRAIN,VALIDATION,TEST; or
-                `tfds:NAME[/CONFIG]`. See `text_sources.find` for how splits are named.
+                `tfds:NAME[/CONFIG]`. See `sources.find` for how splits are named.
             seed: Kept with the state; nothing here is drawn by chance.
             progress: Called with (done, total) texts.
 
@@ -150,7 +150,7 @@ class TextPipeline:
             }
             return inputs, tf.ensure_shape(targets, [None])
 
-        return text_batches.batches(
+        return batches.batches(
             self._plan(split, batch_size),
             load,
             training=training,
@@ -179,9 +179,9 @@ class TextPipeline:
         Raises:
             ValueError: If a text is empty or no UTF-8.
         """
-        ids = [self._encode(text_files.text_of(one, self.spec.encoding)) for one in raw]
+        ids = [self._encode(files.text_of(one, self.spec.encoding)) for one in raw]
         lengths = np.array([len(one) for one in ids], np.int32)
-        return {"token_ids": text_store.padded(ids), "lengths": lengths}
+        return {"token_ids": store.padded(ids), "lengths": lengths}
 
     def graph(self) -> TokenizerGraph:
         """`encode` as TensorFlow operations, from string (batch,) to token ids and lengths."""
@@ -198,8 +198,8 @@ class TextPipeline:
         self.tokenizer.save(folder)
         lines = "".join(f"{label}\n" for label in self.labels)
         (folder / "labels.txt").write_text(lines, encoding="utf-8")
-        text_state.save(folder, self.spec, self._seed)
-        text_index.write(self.examples, folder / "splits.csv")
+        state.save(folder, self.spec, self._seed)
+        index.write(self.examples, folder / "splits.csv")
 
     @classmethod
     def load(cls, folder: str | Path) -> TextPipeline:
@@ -209,7 +209,7 @@ class TextPipeline:
             FileNotFoundError: If the folder holds no pipeline.
         """
         folder = Path(folder)
-        spec, seed = text_state.load(folder, TextSpec)
+        spec, seed = state.load(folder, TextSpec)
         pipeline = cls(spec)
         pipeline._seed = seed
         pipeline.tokenizer = tokenization.load(folder)
@@ -221,16 +221,16 @@ class TextPipeline:
         """Reads and encodes `data`, and warns of what was skipped or cut."""
         self._bad = BadInputs(self.spec.on_bad_input)
         columns = (self.spec.text_column, self.spec.label_column)
-        found = text_index.index(
-            data, self.spec, columns, text_files.label_first, self._bad, test_only=test_only
+        found = index.index(
+            data, self.spec, columns, files.label_first, self._bad, test_only=test_only
         )
         examples: list[Example] = []
-        texts = text_store.texts(_texts(found, examples))
+        texts = store.texts(_texts(found, examples))
         if not self.labels:
             self._fit(data, examples, texts)
         known = list(self._known(examples))
         self.examples = [examples[row] for row in known]
-        self._ids = text_store.collect(self._encoded(texts, known, progress))
+        self._ids = store.collect(self._encoded(texts, known, progress))
         self._bad.warn()
         if not self.examples:
             raise ValueError(f"{data}: there must be at least one usable text. Received none.")
@@ -283,10 +283,10 @@ class TextPipeline:
     def _rows(self, split: str) -> np.ndarray:
         return np.flatnonzero([example.split == split for example in self.examples])
 
-    def _plan(self, split: str, batch_size: int) -> text_batches.Plan:
-        text_batches.check_split(split, self.splits)
+    def _plan(self, split: str, batch_size: int) -> batches.Plan:
+        batches.check_split(split, self.splits)
         rows = self._rows(split)
-        return text_batches.plan(rows, self._ids.lengths[rows, None], batch_size)
+        return batches.plan(rows, self._ids.lengths[rows, None], batch_size)
 
 
 def _texts(

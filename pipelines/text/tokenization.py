@@ -16,13 +16,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from pipelines import text_subwords, text_unicode
 from pipelines.base import require
-from pipelines.text_subwords import CONTINUED
+from pipelines.text import subwords, unicode
+from pipelines.text.subwords import CONTINUED
 
 if TYPE_CHECKING:
-    from pipelines.text_graph import TokenizerGraph
-    from pipelines.text_spec import VocabularySpec
+    from pipelines.text.graph import TokenizerGraph
+    from pipelines.text.spec import VocabularySpec
 
 PADDING, UNKNOWN, BEGIN, END = range(4)
 SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")
@@ -32,7 +32,7 @@ MAX_WORD = 100  # characters; a longer word is unknown to subwords, as in BERT
 class Tokenizer(ABC):
     """Text to token ids and back.
 
-    Text is first brought to one form by `text_unicode.normalize`: invalid UTF-8 replaced,
+    Text is first brought to one form by `unicode.normalize`: invalid UTF-8 replaced,
     lowercased if so wanted, composed. Id 0 pads; 1 is unknown, 2 begins and 3 ends a sequence.
     `encode` adds none of them but the unknown one, which is also what text itself may say: data
     sets such as WikiText write `<unk>` for rare words.
@@ -73,7 +73,7 @@ class Tokenizer(ABC):
         Returns:
             The tokenizer itself.
         """
-        self._adopt(self._find(text_unicode.normalize(text, self.lowercase) for text in texts))
+        self._adopt(self._find(unicode.normalize(text, self.lowercase) for text in texts))
         return self
 
     @abstractmethod
@@ -94,9 +94,9 @@ class Tokenizer(ABC):
             A `tf.Module`, called with string (batch,), that gives token ids int32 (batch,
             timesteps), padded on the right, and lengths int32 (batch,).
         """
-        from pipelines import text_graph  # which takes the seconds that TensorFlow takes
+        from pipelines.text import graph  # which takes the seconds that TensorFlow takes
 
-        return text_graph.GRAPHS[self.tokens](self, max_tokens)
+        return graph.GRAPHS[self.tokens](self, max_tokens)
 
     def save(self, folder: str | Path) -> None:
         """Writes `vocabulary.txt`, a token a line, and `tokenizer.json`.
@@ -118,7 +118,7 @@ class Tokenizer(ABC):
     def _find(self, texts: Iterator[str]) -> list[str]:
         """The tokens of a vocabulary after the special ones: the most frequent first."""
         room = self.vocabulary_size - len(SPECIAL)
-        return text_subwords.most_common(self._counts(texts), room, self.min_count)
+        return subwords.most_common(self._counts(texts), room, self.min_count)
 
     def _counts(self, texts: Iterator[str]) -> Counter[str]:
         """How often each token occurs that the vocabulary may have."""
@@ -149,7 +149,7 @@ class CharacterTokenizer(Tokenizer):
 
     def encode(self, text: str | bytes) -> list[int]:
         """The ids of a text."""
-        normal = text_unicode.normalize(text, self.lowercase)
+        normal = unicode.normalize(text, self.lowercase)
         return [self._ids.get(character, UNKNOWN) for character in normal]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -162,7 +162,7 @@ class CharacterTokenizer(Tokenizer):
 
 
 class WordTokenizer(Tokenizer):
-    """A token is a word, a number or a punctuation mark, as `text_unicode.word_pattern` says."""
+    """A token is a word, a number or a punctuation mark, as `unicode.word_pattern` says."""
 
     tokens = "words"
 
@@ -172,7 +172,7 @@ class WordTokenizer(Tokenizer):
         Args:
             last: The greatest code point of the text.
         """
-        return f"{SPECIAL[UNKNOWN]}|{text_unicode.word_pattern(last)}"
+        return f"{SPECIAL[UNKNOWN]}|{unicode.word_pattern(last)}"
 
     def encode(self, text: str | bytes) -> list[int]:
         """The ids of a text."""
@@ -184,7 +184,7 @@ class WordTokenizer(Tokenizer):
 
     def words(self, text: str | bytes) -> list[str]:
         """The words of a text."""
-        return self._parts(text_unicode.normalize(text, self.lowercase))
+        return self._parts(unicode.normalize(text, self.lowercase))
 
     def _parts(self, text: str) -> list[str]:
         # Two lesser patterns of the same meaning: `re` is slow with characters beyond 16 bits.
@@ -201,7 +201,7 @@ class WhitespaceTokenizer(WordTokenizer):
 
     def pattern(self, last: int = sys.maxunicode) -> str:
         """The regular expression of a token."""
-        return f"[^{text_unicode.space_ranges()}]+"
+        return f"[^{unicode.space_ranges()}]+"
 
 
 class SubwordTokenizer(WordTokenizer):
@@ -245,7 +245,7 @@ class SubwordTokenizer(WordTokenizer):
         return tuple(pieces)
 
     def _find(self, texts: Iterator[str]) -> list[str]:
-        return text_subwords.train(
+        return subwords.train(
             self._counts(texts), self.vocabulary_size - len(SPECIAL), self.min_count
         )
 

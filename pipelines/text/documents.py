@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from pipelines import text_files, text_sources, text_store, text_tfds
 from pipelines.base import SPLITS, BadInputs, Split
-from pipelines.text_spec import CorpusSpec
+from pipelines.text import files, sources, store, tfds
+from pipelines.text.spec import CorpusSpec
 
 LONGEST_PIECE = 2**16  # characters; there are corpora of one line
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -56,7 +56,7 @@ class Documents:
     """All pieces of some data, read once, in order.
 
     Args:
-        data: As `text_sources.find` takes it, or `tfds:NAME[/CONFIG]`.
+        data: As `sources.find` takes it, or `tfds:NAME[/CONFIG]`.
         spec: The pipeline's settings.
         bad: Takes lines and rows that cannot be used.
         test_only: Puts all of it into the test split.
@@ -65,7 +65,7 @@ class Documents:
     def __init__(self, data: str, spec: CorpusSpec, bad: BadInputs, test_only: bool) -> None:
         self._origins: list[tuple[str, Split, bool]] = []
         self._sizes: list[int] = []  # characters
-        self._texts = text_store.texts(self._note(_read(data, spec, bad)))
+        self._texts = store.texts(self._note(_read(data, spec, bad)))
         self._test_only = test_only
         named = {split for _, split, _ in self._origins}
         self._validation = 0.0 if "validation" in named else spec.validation_percent
@@ -117,16 +117,14 @@ def _next_word(text: str, place: int) -> int:
 
 def _read(data: str, spec: CorpusSpec, bad: BadInputs) -> Iterator[Piece]:
     columns = (spec.text_column,)
-    if data.startswith(text_tfds.PREFIX):
-        for path, _, official, fields in text_tfds.read(data, columns, bad):
+    if data.startswith(tfds.PREFIX):
+        for path, _, official, fields in tfds.read(data, columns, bad):
             yield Piece(path, official, fields[0], True)
         return
-    for source in text_sources.find(data):
+    for source in sources.find(data):
         split: Split = source.split or "train"
         if source.path.suffix.lower() in _TABLES:
-            for _, fields in text_files.read(
-                source.path, columns, text_files.whole, bad, spec.encoding
-            ):
+            for _, fields in files.read(source.path, columns, files.whole, bad, spec.encoding):
                 yield Piece(str(source.path), split, fields[0], True)
         else:
             for text, ends in _document(source.path, spec, bad):
@@ -137,11 +135,11 @@ def _document(path: Path, spec: CorpusSpec, bad: BadInputs) -> Iterator[tuple[st
     """The pieces of a text file, and after which of them a document ends."""
     number, ended = 1, True
     by_line = spec.document == "line"
-    with text_files.opened(path, spec.encoding) as (file, _):
+    with files.opened(path, spec.encoding) as (file, _):
         for text in _pieces(file):
             line_ends = text.endswith("\n")
-            if not text_files.encodable(text):
-                bad.add(f"{path}:{number}", text_files.fault((text,), ("text",)) or "")
+            if not files.encodable(text):
+                bad.add(f"{path}:{number}", files.fault((text,), ("text",)) or "")
                 text = ""
             text = text.removesuffix("\n") if by_line else text
             blank = not text.strip()

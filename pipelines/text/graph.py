@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from pipelines import text_unicode
-from pipelines.tokenization import CONTINUED, MAX_WORD, UNKNOWN
+from pipelines.text import unicode
+from pipelines.text.tokenization import CONTINUED, MAX_WORD, UNKNOWN
 
 if TYPE_CHECKING:
-    from pipelines.tokenization import SubwordTokenizer, Tokenizer, WordTokenizer
+    from pipelines.text.tokenization import SubwordTokenizer, Tokenizer, WordTokenizer
 
 _NONE = np.int64(-1)
 _LONGEST_DECOMPOSITION = 4  # code points, in all of Unicode
 
 
 class Normalizer(tf.Module):
-    """`text_unicode.normalize` in the graph, by tables of the Unicode of the Python that made it.
+    """`unicode.normalize` in the graph, by tables of the Unicode of the Python that made it.
 
     Args:
         lowercase: Whether text is lowercased.
@@ -30,7 +30,7 @@ class Normalizer(tf.Module):
 
     def __init__(self, lowercase: bool) -> None:
         super().__init__()
-        tables = text_unicode.normal_tables(lowercase)
+        tables = unicode.normal_tables(lowercase)
         rows = [
             parts + (-1,) * (_LONGEST_DECOMPOSITION - len(parts))
             for parts in tables.decomposed.values()
@@ -165,7 +165,7 @@ class WordGraph(TokenizerGraph):
     def __init__(self, tokenizer: WordTokenizer, max_tokens: int | None = None) -> None:
         super().__init__(tokenizer, max_tokens)
         # Every character is part of a token or whitespace, so this leaves tokens between spaces.
-        self._pattern = f"({tokenizer.pattern()})|[{text_unicode.space_ranges()}]"
+        self._pattern = f"({tokenizer.pattern()})|[{unicode.space_ranges()}]"
         self._table = _table(tokenizer.ids, UNKNOWN)
 
     def _words(self, codes: tf.RaggedTensor) -> tf.RaggedTensor:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipelines import text_store
 from pipelines.base import SPLITS, require
-from pipelines.tokenization import BEGIN, END, PADDING
+from pipelines.text import store
+from pipelines.text.tokenization import BEGIN, END, PADDING
 
 _STEP = 1.1  # a bucket's longest sequence over that of the one before: at most so much padding
 
@@ -149,7 +149,7 @@ def shifted(targets: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         The ids behind a begin token, and those before an end token, int32 (batch, timesteps + 1).
     """
-    ids = text_store.padded(targets)  # (batch, timesteps)
+    ids = store.padded(targets)  # (batch, timesteps)
     edge = np.zeros((len(targets), 1), ids.dtype)
     fed, asked = np.hstack([edge + BEGIN, ids]), np.hstack([ids, edge + PADDING])
     lengths = np.array([len(target) for target in targets])

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import text_batches, text_store
 from pipelines.base import BadInputWarning
-from pipelines.text import TextPipeline, TextSpec
-from pipelines.tokenization import UNKNOWN
+from pipelines.text import batches, store
+from pipelines.text.labelled import TextPipeline, TextSpec
+from pipelines.text.tokenization import UNKNOWN
 
-from .conftest import lines, same_batches
+from tests.pipelines.conftest import lines, same_batches
 
 WORDS = [
     "the",
@@ -115,7 +115,7 @@ def test_plans_keep_their_budget(sides: int) -> None:
     draw = np.random.default_rng(0)
     for _ in range(50):
         lengths = draw.integers(1, draw.integers(2, 300), (draw.integers(1, 200), sides))
-        plan = text_batches.plan(np.arange(len(lengths)), lengths, int(draw.integers(1, 20)))
+        plan = batches.plan(np.arange(len(lengths)), lengths, int(draw.integers(1, 20)))
         assert plan.sizes.sum() == len(lengths) and plan.sizes.min() > 0
         for rows, sizes in (plan.ordered(), plan.shuffled(1, 2)):
             assert sorted(rows) == [*range(len(lengths))]
@@ -269,7 +269,7 @@ def test_rows_spill_to_disk() -> None:
     """Above a size, texts and ids are in a file, and all is the same."""
     rows = [np.arange(n, dtype=np.int32) for n in (3, 0, 5)]
     for limit in (1, 1000):
-        stored = text_store.collect(rows, spill_bytes=limit)
+        stored = store.collect(rows, spill_bytes=limit)
         assert isinstance(stored.values, np.memmap) == (limit == 1) and len(stored) == 3
         assert all(np.array_equal(stored[n], row) for n, row in enumerate(rows))
         assert stored.gather([2, 0]).tolist() == [[0, 1, 2, 3, 4], [0, 1, 2, 0, 0]]

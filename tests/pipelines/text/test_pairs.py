@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 
 from pipelines.base import BadInputWarning
-from pipelines.text_pairs import PairPipeline, PairSpec
-from pipelines.tokenization import BEGIN, END, UNKNOWN
+from pipelines.text.pairs import PairPipeline, PairSpec
+from pipelines.text.tokenization import BEGIN, END, UNKNOWN
 
-from .conftest import lines, same_batches
+from tests.pipelines.conftest import lines, same_batches
 
 
 @pytest.fixture

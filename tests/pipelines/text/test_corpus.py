@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import text_documents
 from pipelines.base import BadInputWarning
-from pipelines.text_corpus import CorpusPipeline, CorpusSpec
-from pipelines.text_windows import all_of, full_ones
-from pipelines.tokenization import END, UNKNOWN
+from pipelines.text import documents
+from pipelines.text.corpus import CorpusPipeline, CorpusSpec
+from pipelines.text.tokenization import END, UNKNOWN
+from pipelines.text.windows import all_of, full_ones
 
-from .conftest import lines, same_batches
+from tests.pipelines.conftest import lines, same_batches
 
 PLAY = "".join(f"Speaker {n}:\nWhat is {n * n}?\n\n" for n in range(300))
 
@@ -190,7 +190,7 @@ def test_lines_of_any_length_are_read_in_pieces(
     path = lines(tmp_path / "a.txt", ("naïve words " * 200 + "last").encode())
     spec = CorpusSpec(tokens="words", document="line")
     whole = CorpusPipeline(spec).fit(str(path))
-    monkeypatch.setattr(text_documents, "LONGEST_PIECE", 64)
+    monkeypatch.setattr(documents, "LONGEST_PIECE", 64)
     parted = CorpusPipeline(spec).fit(str(path))
     assert min(whole.splits.values()) > 0
     for split, stream in whole._streams.items():

@@ -11,9 +11,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TextIO
 
-from pipelines import text_tables
 from pipelines.base import BadInputs, require
-from pipelines.text_tables import Layout, Row
+from pipelines.text import tables
+from pipelines.text.tables import Layout, Row
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".zip")
 
@@ -165,19 +165,19 @@ def _rows(
     path: Path, columns: tuple[str, ...], layout: Layout, bad: BadInputs, encoding: str
 ) -> Iterator[Row]:
     if path.suffix.lower() == ".parquet":
-        yield from text_tables.parquet_rows(path, columns)
+        yield from tables.parquet_rows(path, columns)
         return
     with opened(path, encoding) as (file, name):
         match Path(name).suffix.lower():
             case ".csv":
-                yield from text_tables.csv_rows(file, path, columns, bad)
+                yield from tables.csv_rows(file, path, columns, bad)
             case ".tsv":
                 headless = layout if layout is tab_parted else None
-                yield from text_tables.tsv_rows(file, path, columns, headless, bad)
+                yield from tables.tsv_rows(file, path, columns, headless, bad)
             case ".jsonl" | ".ndjson":
-                yield from text_tables.json_rows(file, path, columns, bad)
+                yield from tables.json_rows(file, path, columns, bad)
             case _:
-                for number, line in text_tables.lines(file):
+                for number, line in tables.lines(file):
                     yield number, layout(line, columns)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipelines.base import SPLITS, Split
-from pipelines.text_files import SUFFIXES
+from pipelines.text.files import SUFFIXES
 
 _ROLES: dict[str, Split] = {
     "train": "train",
