@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rnnapp import overrides
 from rnnapp.progress import Report
-from rnnapp.specs import RNNSpec, TrainSpec, require
+from rnnapp.specs import TrainSpec, require
 
 if TYPE_CHECKING:
     import keras
@@ -24,7 +24,7 @@ class RunSpec:
     Args:
         task: The task's name.
         data: A folder, file or `tfds:` name; None for the task's own default data.
-        model: The model.
+        model: The model's settings, a dataclass.
         train: The training.
         pipeline: The task's pipeline settings, a dataclass.
         evaluation: The task's evaluation settings, a dataclass.
@@ -32,7 +32,7 @@ class RunSpec:
 
     task: str
     data: str | None
-    model: RNNSpec
+    model: Any
     train: TrainSpec
     pipeline: Any
     evaluation: Any
@@ -66,7 +66,7 @@ class Task:
         summary: One line for `rnnapp list`.
         pipeline: The pipeline's class, made from its settings.
         pipeline_spec: The settings' defaults.
-        model: The model's defaults.
+        model: The defaults of the model's settings.
         train: The training's defaults.
         evaluation_spec: The evaluation's defaults.
         default_data: Makes the embedded data in a folder, offline, unless they are there.
@@ -86,11 +86,11 @@ class Task:
     summary: str
     pipeline: type[Any]
     pipeline_spec: Any
-    model: RNNSpec
+    model: Any
     train: TrainSpec
     evaluation_spec: Any
     default_data: Callable[[Path, Report], None]
-    build: Callable[[RNNSpec, Any], keras.Model]
+    build: Callable[[Any, Any], keras.Model]
     loss: Callable[[TrainSpec], keras.losses.Loss]
     metrics: Callable[[], Sequence[keras.metrics.Metric]]
     objective: tuple[str, Literal["max", "min"]]
@@ -125,7 +125,7 @@ class Task:
             for single in self._expanded(assignment):
                 spec = overrides.override(spec, single)
         require(spec.task == self.name, "task", repr(self.name), spec.task)
-        front = spec.model.front
+        front = getattr(spec.model, "front", None)
         require(
             not (spec.train.jit_compile and front and front.prelude_share),
             "prelude_share",
@@ -149,7 +149,7 @@ class Task:
     def spec_from_dict(self, values: Mapping[str, Any]) -> RunSpec:
         """A spec as `spec.json` holds it."""
         nested = {
-            "model": overrides.from_dict(RNNSpec, values["model"]),
+            "model": overrides.from_dict(type(self.model), values["model"]),
             "train": overrides.from_dict(TrainSpec, values["train"]),
             "pipeline": overrides.from_dict(type(self.pipeline_spec), values["pipeline"]),
             "evaluation": overrides.from_dict(type(self.evaluation_spec), values["evaluation"]),
