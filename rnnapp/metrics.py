@@ -38,6 +38,35 @@ def classification(
     }
 
 
+def calibration(targets: np.ndarray, logits: np.ndarray, bins: int = 10) -> dict[str, Any]:
+    """Whether answers are right as often as their probabilities say.
+
+    The expected calibration error of Guo et al. 2017, arXiv:1706.04599.
+
+    Args:
+        targets: True labels, integers (examples,).
+        logits: Floats (examples, classes).
+        bins: Ranges of equal width that the probabilities of answers are sorted into.
+
+    Returns:
+        `calibration_error`, the mean distance of the two; and `reliability`, for each bin with
+        answers `examples`, their mean `confidence` and `accuracy`.
+    """
+    probabilities = softmax(logits)
+    confidence, right = probabilities.max(axis=-1), probabilities.argmax(axis=-1) == targets
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    rows = [
+        {
+            "examples": int((place == number).sum()),
+            "confidence": float(confidence[place == number].mean()),
+            "accuracy": float(right[place == number].mean()),
+        }
+        for number in np.unique(place)
+    ]
+    error = sum(row["examples"] * abs(row["confidence"] - row["accuracy"]) for row in rows)
+    return {"calibration_error": float(error / len(targets)), "reliability": rows}
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities of logits (..., classes)."""
     shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))

@@ -87,6 +87,41 @@ def confusion(matrix: np.ndarray, labels: Sequence[str], picture: Path) -> Path:
     return picture
 
 
+def reliability(
+    rows: Sequence[Mapping[str, float]], calibration_error: float, picture: Path
+) -> Path:
+    """Draws how often answers are right against how sure they are.
+
+    Args:
+        rows: Ranges of confidence, as `metrics.calibration` gives them.
+        calibration_error: Their mean distance.
+        picture: The PNG file to write.
+
+    Returns:
+        `picture`.
+    """
+    figure = _figure(4.5, 4.5)
+    axes = figure.subplots()
+    confidence, accuracy, examples = (
+        [row[name] for row in rows] for name in ("confidence", "accuracy", "examples")
+    )
+    axes.plot([0, 1], [0, 1], color="grey", linestyle="--", label="as sure as right")
+    axes.plot(confidence, accuracy, marker="o", label="the model")
+    for x, y, count in zip(confidence, accuracy, examples, strict=True):
+        axes.annotate(f"{count:g}", (x, y), (4, -10), textcoords="offset points", fontsize=7)
+    axes.set(
+        xlabel="probability of the answer",
+        ylabel="share that is right",
+        title=f"calibration error {calibration_error:.1%}",
+        xlim=(0, 1),
+        ylim=(0, 1.02),
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left")
+    figure.savefig(picture, dpi=120)
+    return picture
+
+
 def detection_curve(
     false_accepts: np.ndarray, misses: np.ndarray, chosen: tuple[float, float], picture: Path
 ) -> Path:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from rnnapp import decoding
 from rnnapp.runs import Run
 from rnnapp.specs import require
 
 BATCH = 64
+TOKENIZER = "tokenizer"  # the folder of an export of texts that says how they become token ids
 
 Read = Callable[[Sequence[str | os.PathLike]], Any]
 Answer = Callable[[Any], list[dict[str, Any]]]
@@ -27,7 +31,8 @@ def predict(
 
     Args:
         source: A run folder or an export folder.
-        inputs: Files of the kind that the task was trained on.
+        inputs: Files of the kind that the task was trained on; of a task of texts, texts or paths
+            of `.txt` files.
         on_bad_input: "skip" answers the other files, "stop" raises at the first that cannot be
             used.
 
@@ -78,8 +83,6 @@ def _of_run(run: Run) -> tuple[Read, Answer]:
 
 def _of_export(folder: Path) -> tuple[Read, Answer]:
     """On the device runner, without TensorFlow."""
-    from rnnapp.device import Classifier, audio
-
     files = sorted((folder / "device").glob("*.tflite"))
     if not files:
         raise ValueError(
@@ -87,8 +90,34 @@ def _of_export(folder: Path) -> tuple[Read, Answer]:
             "--formats all, or give the run folder."
         )
     best = next((path for path in files if path.stem == "float"), files[0])
-    model = Classifier(best)
+    return _of_texts(folder, best) if (folder / TOKENIZER).is_dir() else _of_sound(best)
+
+
+def _of_sound(file: Path) -> tuple[Read, Answer]:
+    from rnnapp.device import Classifier, audio
+
+    model = Classifier(file)
     return (
         lambda paths: [audio.read(path, model.sample_rate) for path in paths],
         lambda clips: [decoding.classification(model.predict(c), model.labels) for c in clips],
+    )
+
+
+def _of_texts(folder: Path, file: Path) -> tuple[Read, Answer]:
+    from pipelines.text import files, tokenization
+    from rnnapp.device import SequenceClassifier
+
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    settings, model = manifest["spec"]["pipeline"], SequenceClassifier(file)
+    tokenizer = tokenization.load(folder / TOKENIZER)
+
+    def read(inputs: Sequence[str | os.PathLike]) -> list[list[int]]:
+        texts = [files.usable(os.fspath(raw), settings["encoding"]) for raw in inputs]
+        return [tokenizer.encode(text)[: settings["max_tokens"]] for text in texts]
+
+    return (
+        read,
+        lambda texts: [
+            decoding.classification(model.predict(np.array(ids)), model.labels) for ids in texts
+        ],
     )

@@ -1,8 +1,9 @@
-"""Validation sequences that go along with a run, to prove its exports with."""
+"""Sequences that go along with a run: some to make its exports from, others to prove them with."""
 
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,31 +15,33 @@ if TYPE_CHECKING:
     from pipelines.base import Pipeline
 
 BATCH = 64
-CALIBRATING = 4  # one sequence of so many; the others judge
 ARRAYS = ("sequences", "lengths", "targets")
 
 
 @dataclass(frozen=True)
 class Replay:
-    """Validation sequences kept with a run.
+    """Sequences kept with a run.
 
     Args:
         sequences: Float32 (examples, time, ...), or int32 (examples, time) of tokens, padded with
             zeros on the right.
         lengths: True lengths, int32 (examples,).
         targets: Labels, int32 (examples,).
+        texts: What the sequences are the tokens of, objects (examples,); None of other sequences.
     """
 
     sequences: np.ndarray
     lengths: np.ndarray
     targets: np.ndarray
+    texts: np.ndarray | None = None
 
     @classmethod
-    def draw(cls, pipeline: Pipeline, count: int, seed: int) -> Replay:
-        """Draws validation sequences, as many of each label as there may be, the labels by turns.
+    def draw(cls, pipeline: Pipeline, split: str, count: int, seed: int) -> Replay:
+        """Draws sequences, as many of each label as there may be, the labels by turns.
 
         Args:
             pipeline: A pipeline with data.
+            split: "validation" for those that judge, "train" for those that integers learn from.
             count: How many there are at most.
             seed: Draws them.
 
@@ -47,16 +50,20 @@ class Replay:
             sequence, at which longer ones are cut.
         """
         window = _window(pipeline)
-        targets = np.array([target for *_, target in _examples(pipeline, "validation")])
+        targets = np.array([target for *_, target in _examples(pipeline, split)])
         chosen = by_turns(targets, count, seed)
         place = {number: row for row, number in enumerate(chosen)}
         sequences, lengths = [np.zeros(0)] * len(chosen), np.zeros(len(chosen), np.int32)
-        for number, (sequence, length, _) in enumerate(_examples(pipeline, "validation")):
+        for number, (sequence, length, _) in enumerate(_examples(pipeline, split)):
             if number in place:
                 row = place[number]
                 lengths[row] = min(length, window)
                 sequences[row] = _padded(sequence[: lengths[row]], window)
-        return cls(np.stack(sequences), lengths, targets[chosen])
+        texts = None
+        if hasattr(pipeline, "texts"):
+            every = list(pipeline.texts(split, BATCH))
+            texts = np.array([every[number] for number in chosen], object)
+        return cls(np.stack(sequences), lengths, targets[chosen], texts)
 
     @classmethod
     def load(cls, path: Path) -> Replay:
@@ -69,58 +76,33 @@ class Replay:
             try:
                 arrays = np.load(file)
                 sequences, lengths, targets = (arrays[name] for name in ARRAYS)
+                texts = _unpacked(arrays["texts"]) if "texts" in arrays else None
             except Exception as error:  # of many kinds: zipfile's, zlib's, NumPy's
                 raise ValueError(
                     f"{path} must hold {', '.join(ARRAYS)}, as `rnnapp train` writes them. "
                     f"Received: {error!r}"
                 ) from error
         exact = sequences.astype(np.float32) if sequences.dtype.kind == "f" else sequences
-        return cls(exact, lengths, targets)
+        return cls(exact, lengths, targets, texts)
 
     def save(self, path: Path) -> None:
         """Writes floats as float16, in which a 16-bit recording keeps 11 bits, where they fit."""
         sequences = self.sequences
         if sequences.dtype.kind == "f" and np.abs(sequences).max() <= np.finfo(np.float16).max:
             sequences = sequences.astype(np.float16)
-        np.savez_compressed(path, sequences=sequences, lengths=self.lengths, targets=self.targets)
+        arrays: dict[str, Any] = {
+            "sequences": sequences,
+            "lengths": self.lengths,
+            "targets": self.targets,
+        }
+        if self.texts is not None:
+            arrays["texts"] = _packed(self.texts)
+        np.savez_compressed(path, **arrays)
 
     @property
     def time(self) -> int:
         """Length of the window that the sequences are padded to."""
         return self.sequences.shape[1]
-
-    @property
-    def calibration(self) -> Replay:
-        """The quarter, of all labels, that ranges of integers are learnt from."""
-        return self._part(self._calibrates)
-
-    @property
-    def judging(self) -> Replay:
-        """The others, by which exports are judged.
-
-        Raises:
-            ValueError: If there are none.
-        """
-        if len(self.targets) < 2:
-            raise ValueError(
-                "An export needs two validation sequences: one to learn the ranges of integers "
-                f"from, another to judge them by. Received: {len(self.targets)}"
-            )
-        return self._part(~self._calibrates)
-
-    @property
-    def _calibrates(self) -> np.ndarray:
-        """Which ones do, bool (examples,): one of four, counted label by label."""
-        chosen = np.zeros(len(self.targets), bool)
-        chosen[np.argsort(self.targets, kind="stable")[::CALIBRATING]] = True
-        return chosen
-
-    def _part(self, chosen: np.ndarray) -> Replay:
-        """Those that are chosen, the labels by turns again."""
-        targets = self.targets[chosen]
-        turns = np.tril(targets[:, None] == targets).sum(axis=1)
-        rows = np.flatnonzero(chosen)[np.argsort(turns, kind="stable")]
-        return Replay(self.sequences[rows], self.lengths[rows], self.targets[rows])
 
 
 def by_turns(targets: np.ndarray, count: int, seed: int) -> list[int]:
@@ -151,6 +133,15 @@ def _examples(pipeline: Pipeline, split: str) -> Iterator[tuple[np.ndarray, int,
     """Each sequence of a split with its length and label, in an order that never changes."""
     for inputs, targets in pipeline.dataset(split, BATCH).as_numpy_iterator():
         yield from zip(inputs[_sequence(inputs)], inputs["lengths"], targets, strict=True)
+
+
+def _packed(texts: np.ndarray) -> np.ndarray:
+    """Texts as bytes, uint8, which NumPy stores without pickling."""
+    return np.frombuffer(json.dumps(texts.tolist()).encode(), np.uint8)
+
+
+def _unpacked(packed: np.ndarray) -> np.ndarray:
+    return np.array(json.loads(packed.tobytes()), object)
 
 
 def _sequence(inputs: Any) -> str:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainingError", "compiled", "optimizer", "train", "train_with_pipeline"]
 
-# Validation sequences that go along with a run. Exports are judged by three quarters of them, where
-# one answer is less than half a percent.
-REPLAYED = 320
+# Sequences that go along with a run: of validation, to judge exports by, where one is less than
+# half a percent; of training, for integers to learn from.
+KEPT = (("validation", 240, "replay.npz"), ("train", 128, "calibration.npz"))
 
 
 def train(
@@ -257,7 +257,8 @@ def _finish(model: keras.Model, pipeline: Any, keeper: Keeper) -> None:
     run, folder = keeper.run, keeper.run.folder
     model.load_weights(keeper.best_weights)
     _switch_off_recurrent_dropout(model)
-    Replay.draw(pipeline, REPLAYED, run.spec.train.seed).save(folder / "replay.npz")
+    for split, count, name in KEPT:
+        Replay.draw(pipeline, split, count, run.spec.train.seed).save(folder / name)
     plots.history(folder / "history.csv", folder / "history.png")
     write_json(folder / "metrics.json", {**run.metrics(), "training": keeper.summary(model)})
     with replacing(run.model_path) as path:  # last of all: a run with a model is finished

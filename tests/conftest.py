@@ -52,6 +52,22 @@ TINY = (
 )
 
 
+TINY_READER = (
+    "preset=streaming",
+    "units=12",
+    "dim=8",
+    "epochs=4",
+    "batch_size=8",
+    "learning_rate=0.02",
+)
+READER_FORMATS = (
+    "saved_model",
+    "tflite_float",
+    "tflite_float16",
+    "step_int16x8",
+)
+
+
 def clip(label: str, generator: np.random.Generator) -> np.ndarray:
     """Soft noise, and a tone of the label's pitch after its first third: float32 (samples,)."""
     size = round(SECONDS * RATE)
@@ -103,6 +119,36 @@ def evaluated(finished: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = shutil.copytree(finished.folder, tmp_path_factory.mktemp("runs") / "evaluated")
     evaluate(folder)
     return Run.open(folder)
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data file of invented reviews."""
+    from pipelines.text import reviews
+
+    path = tmp_path_factory.mktemp("data") / "reviews.csv"
+    reviews.write(path, count=400)
+    return path
+
+
+@pytest.fixture(scope="session")
+def reader(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished and evaluated run on the reviews, of a model that streams; not to be changed."""
+    from rnnapp import evaluate, train
+
+    folder = tmp_path_factory.mktemp("runs") / "reviews"
+    run = train("text_classification", reviews, folder, settings=TINY_READER)
+    evaluate(run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def reader_exported(reader: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its export in all formats of a model of texts; never to be changed."""
+    from rnnapp import export
+
+    folder = tmp_path_factory.mktemp("exported") / "reviews"
+    return export(reader, folder, formats=[*READER_FORMATS])
 
 
 @pytest.fixture(scope="session")

@@ -39,32 +39,28 @@ def test_features_beyond_half_precision_stay(tmp_path: Path) -> None:
     np.testing.assert_array_equal(Replay.load(tmp_path / "r.npz").sequences, features)
 
 
-@given(st.lists(st.integers(0, 11), min_size=2, max_size=80), st.integers(0, 9))
-def test_what_judges_has_calibrated_nothing(targets: list[int], seed: int) -> None:
+def test_what_judges_has_taught_nothing(finished: Run) -> None:
     """Integers look good on the very sequences that their ranges were learnt from."""
-    labels = np.array(targets)[by_turns(np.array(targets), len(targets), seed)]
-    numbers = np.arange(len(labels), dtype=np.float32)
-    replay = Replay(numbers[:, None], numbers.astype(np.int32), labels)
-    parts = (replay.calibration, replay.judging)
-    assert sorted(np.concatenate([part.lengths for part in parts])) == numbers.tolist()
-    assert len(parts[0].targets) == -(-len(labels) // 4)
-    for part in parts:
-        np.testing.assert_array_equal(part.sequences[:, 0], part.lengths)
-        np.testing.assert_array_equal(part.targets, labels[part.lengths])
-        left = part.targets.tolist()
-        while left:  # each turn takes one of every label that is left
-            turn = [left.pop(0) for _ in set(left)]
-            assert len(set(turn)) == len(turn)
-    for label in set(targets):
-        shares = [np.mean(labels[part.lengths] == label) * len(part.targets) for part in parts]
-        assert abs(shares[0] - sum(shares) / 4) < 1  # a quarter of every label, as near as may be
+    judging, calibrating = (
+        Replay.load(finished.folder / name) for name in ("replay.npz", "calibration.npz")
+    )
+    assert calibrating.time == judging.time
+    assert len(calibrating.targets) == 64
+    known = {row.tobytes() for row in judging.sequences}
+    assert known.isdisjoint(row.tobytes() for row in calibrating.sequences)
 
 
-def test_one_sequence_cannot_judge() -> None:
-    """It would be judged by what it was calibrated with."""
-    replay = Replay(np.zeros((1, 1), np.float32), np.ones(1, np.int32), np.zeros(1, np.int32))
-    with pytest.raises(ValueError, match="needs two validation sequences.*Received: 1"):
-        _ = replay.judging
+def test_texts_go_along(reader: Run, reviews: Path) -> None:
+    """What a server gets is raw; its tokens are those that the model was trained on."""
+    replay = Replay.load(reader.folder / "replay.npz")
+    assert replay.texts is not None
+    pipeline = reader.load_pipeline()
+    encoded = pipeline.encode(*replay.texts)
+    np.testing.assert_array_equal(encoded["lengths"], replay.lengths)
+    for ours, theirs, length in zip(
+        replay.sequences, encoded["token_ids"], replay.lengths, strict=True
+    ):
+        np.testing.assert_array_equal(ours[:length], theirs[:length])
 
 
 @given(
@@ -100,7 +96,7 @@ def test_replay_has_the_window_of_the_model(
     (tmp_path / "validation_list.txt").write_text(listed)
     (tmp_path / "testing_list.txt").touch()
     spec = AudioSpec(sample_rate=RATE, clip_seconds=clip_seconds)
-    replay = Replay.draw(AudioPipeline(spec).fit(str(tmp_path)), count=4, seed=0)
+    replay = Replay.draw(AudioPipeline(spec).fit(str(tmp_path)), "validation", 4, seed=0)
     assert replay.sequences.shape == (4, time) and replay.time == time
     assert set(replay.lengths) == lengths
     assert sorted(np.count_nonzero(replay.sequences, axis=1)) == 2 * [400] + 2 * [min(time, 1600)]

@@ -72,7 +72,7 @@ def checkpoint(folder: Path) -> dict[str, bytes]:
 def test_a_run_folder_is_whole(finished: Run) -> None:
     """Everything that a reader of the README looks for, and nothing half written."""
     folder = finished.folder
-    assert sorted(path.name for path in folder.iterdir()) >= [
+    assert {path.name for path in folder.iterdir()} >= {
         "checkpoints",
         "history.csv",
         "history.png",
@@ -81,8 +81,9 @@ def test_a_run_folder_is_whole(finished: Run) -> None:
         "model.keras",
         "pipeline",
         "replay.npz",
+        "calibration.npz",
         "spec.json",
-    ]
+    }
     assert not list(folder.rglob("partial-*"))
     assert min(size_of(folder / "history.png")) > 300
     assert Run.open(folder) == finished

@@ -119,6 +119,17 @@ def text_of(raw: str | Path, encoding: str = "utf-8") -> str:
     return (document(Path(raw), BadInputs("stop"), encoding) or "") if named else str(raw)
 
 
+def usable(raw: str | Path, encoding: str = "utf-8") -> str:
+    """A text that holds something; arguments and errors as `text_of`.
+
+    Raises:
+        ValueError: If it holds nothing but whitespace.
+    """
+    text = text_of(raw, encoding)
+    require(bool(text.strip()), "text", "more than whitespace", text)
+    return text
+
+
 def fault(fields: tuple[str, ...], columns: tuple[str, ...]) -> str | None:
     """What is wrong with the fields of a row, if anything."""
     for column, field in zip(columns, fields, strict=False):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from pipelines.base import SPLITS, BadInputs, BadInputWarning, Progress, require
+from pipelines.base import SPLITS, BadInputs, BadInputWarning, Progress
 from pipelines.text import batches, files, index, state, store, tokenization
 from pipelines.text.graph import TokenizerGraph
 from pipelines.text.index import Example
@@ -34,6 +34,7 @@ class TextPipeline:
         self._bad = BadInputs(self.spec.on_bad_input)
         self._seed = 0
         self._ids: Ragged
+        self._texts: Ragged
 
     def fit(self, data: str, seed: int = 0, progress: Progress | None = None) -> TextPipeline:
         """Reads and splits some data, and finds classes and vocabulary of the training split.
@@ -159,6 +160,16 @@ class TextPipeline:
             repeat=repeat,
         )
 
+    def texts(self, split: str, batch_size: int) -> Iterator[str]:
+        """The raw texts of a split, in the order in which `dataset` has them outside training.
+
+        Args:
+            split: "train", "validation" or "test".
+            batch_size: As in `dataset`.
+        """
+        rows, _ = self._plan(split, batch_size).ordered()
+        yield from map(self._texts.text, rows)
+
     def num_batches(self, split: str, batch_size: int) -> int:
         """How many batches a pass over a split has.
 
@@ -179,7 +190,7 @@ class TextPipeline:
         Raises:
             ValueError: If a text is empty or no UTF-8.
         """
-        ids = [self._encode(files.text_of(one, self.spec.encoding)) for one in raw]
+        ids = [self._encode(files.usable(one, self.spec.encoding)) for one in raw]
         lengths = np.array([len(one) for one in ids], np.int32)
         return {"token_ids": store.padded(ids), "lengths": lengths}
 
@@ -230,6 +241,7 @@ class TextPipeline:
             self._fit(data, examples, texts)
         known = list(self._known(examples))
         self.examples = [examples[row] for row in known]
+        self._texts = Ragged(texts.values, texts.begins[known], texts.ends[known])
         self._ids = store.collect(self._encoded(texts, known, progress))
         self._bad.warn()
         if not self.examples:
@@ -277,7 +289,6 @@ class TextPipeline:
             )
 
     def _encode(self, text: str) -> np.ndarray:
-        require(bool(text.strip()), "text", "more than whitespace", text)
         return np.array(self.tokenizer.encode(text)[: self.spec.max_tokens], np.int32)
 
     def _rows(self, split: str) -> np.ndarray:

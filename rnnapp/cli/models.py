@@ -172,11 +172,11 @@ def evaluate(
 @app.command()
 def predict(
     source: Annotated[Path, typer.Argument(help="A run folder or an export folder.")],
-    inputs: Annotated[list[Path], typer.Argument(help="Files to answer.")],
+    inputs: Annotated[list[str], typer.Argument(help="Files to answer; or texts.")],
     on_bad_input: BadInput = None,
     as_json: AsJson = False,
 ) -> None:
-    """Answers files with a trained or an exported model."""
+    """Answers files or texts with a trained or an exported model."""
     import rnnapp
 
     answers = rnnapp.predict(source, inputs, on_bad_input=on_bad_input or "skip")

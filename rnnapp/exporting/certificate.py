@@ -247,11 +247,13 @@ def table(certificate: dict[str, Any]) -> list[list[str]]:
 
 def _cases(reference: Reference) -> dict[str, Case]:
     """What signatures are held against."""
-    return {
+    cases = {
         "windows": reference.windows(),
         "padded": reference.padded(),
         "stream": reference.stream(),
     }
+    texts = reference.texts()
+    return cases | ({"texts": texts} if texts else {})
 
 
 def _checks(

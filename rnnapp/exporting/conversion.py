@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import rnnapp.layers  # noqa: F401  registers what the model is made of
@@ -28,7 +29,7 @@ class Conversion:
     """
 
     def __init__(self, job: dict[str, Any]) -> None:
-        self._path, self._replay = Path(job["model"]), Path(job["replay"])
+        self._path, self._calibration = Path(job["model"]), Path(job["calibration"])
         self.model = self._load()
         self.time: int = job["time"]
         self.float_parts: list[str] = job["float_parts"]
@@ -37,46 +38,54 @@ class Conversion:
     @functools.cached_property
     def integers(self) -> IntegerStep:
         """The step, rounded by and with ranges learnt from what no export is judged by."""
-        sequences = with_extremes(Replay.load(self._replay).calibration.sequences)
-        model = self._load()  # the others keep the weights that they have
-        rounding.round_weights(model, sequences, exact=self.float_parts)
-        return IntegerStep(model, sequences)
+        return IntegerStep(self._rounded(exact=self.float_parts), self._sequences)
 
-    @functools.cache  # noqa: B019  it lives as long as its process
-    def whole(self, quantized: bool = False) -> bytes:
-        """The signatures `predict` and, for a causal model, `step` in one file.
+    @functools.cached_property
+    def whole(self) -> bytes:
+        """The signatures `predict` and, for a causal model, `step` in one file."""
+        return self._lowered(self.model)
 
-        Args:
-            quantized: Whether the weights become integers of eight bits.
-        """
+    def dynamic(self) -> bytes:
+        """The same with weights of eight bits; what they meet is rounded as it comes."""
 
         def quantize(converter: Any) -> None:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             # tflite-runtime 2.14 does not know the per-channel kernels of dense layers.
             converter._experimental_disable_per_channel_quantization_for_dense_layers = True
 
-        weights = [weight.value for weight in self.model.weights]
-        return lowering.lowered(self._traced, weights, quantize if quantized else None)
+        # What products meet is known where a model runs step by step.
+        model = self._rounded(shared=True) if self._streams else self.model
+        return self._lowered(model, quantize)
 
     def _load(self) -> keras.Model:
         return keras.models.load_model(self._path, compile=False)
 
     @functools.cached_property
-    def _traced(self) -> dict[str, Any]:
-        spec = signatures.sequence_spec(self.model, 1, self.time)
-        traced = {"predict": lowering.traced(signatures.whole(self.model), {spec.name: spec})}
+    def _sequences(self) -> np.ndarray:
+        """What integers learn from."""
+        return with_extremes(Replay.load(self._calibration).sequences)
+
+    def _rounded(self, **how: Any) -> keras.Model:
+        """The model with rounded weights; `self.model` keeps its own."""
+        model = self._load()
+        rounding.round_weights(model, self._sequences, **how)
+        return model
+
+    def _lowered(self, model: keras.Model, prepare: Callable[[Any], None] | None = None) -> bytes:
+        specs = signatures.whole_specs(model, 1, self.time)
+        traced = {"predict": lowering.traced(signatures.whole(model), specs)}
         if self._streams:
-            stepper = StepModel(self.model)
+            stepper = StepModel(model)
             specs = signatures.step_specs(stepper, 1)
             traced["step"] = lowering.traced(signatures.step(stepper), specs)
-        return traced
+        return lowering.lowered(traced, [weight.value for weight in model.weights], prepare)
 
 
 # What each file `VARIANT.tflite` is made by.
 VARIANTS: dict[str, Callable[[Conversion], bytes]] = {
-    "float": lambda job: job.whole(),
-    "dynamic": lambda job: job.whole(quantized=True),
-    "float16": lambda job: flatbuffer.halved(job.whole(), job.model.layers),
+    "float": lambda job: job.whole,
+    "dynamic": lambda job: job.dynamic(),
+    "float16": lambda job: flatbuffer.halved(job.whole, job.model.layers),
     "step_int8": lambda job: job.integers.step(8, job.float_parts),
     "step_int16x8": lambda job: job.integers.step(16),
     "micro_int8": lambda job: job.integers.body_step(8, job.float_parts),

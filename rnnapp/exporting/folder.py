@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import keras
 
 MODEL, REPLAY = "source/model.keras", "source/replay.npz"
+TOKENIZER = "tokenizer"  # of a model of texts; `predict` looks for it
 MANIFEST = {"files", "formats", "max_quality_loss", "streaming", "unit"}  # what `verify` reads
 
 
@@ -71,6 +72,8 @@ def write(run: Run, folder: Path, names: list[str], max_quality_loss: float) -> 
     shutil.copyfile(run.model_path, folder / MODEL)
     shutil.copyfile(run.folder / "replay.npz", folder / REPLAY)
     source = source_of(run, model, folder)
+    if source.read is not None:
+        run.load_pipeline().tokenizer.save(folder / TOKENIZER)
     proof = prove(source, folder, names, max_quality_loss)
     (folder / "labels.txt").write_text("\n".join(source.labels) + "\n", encoding="utf-8")
     write_json(folder / "certificate.json", proof.certificate)
@@ -123,8 +126,10 @@ def source_of(run: Run, model: keras.Model, folder: Path) -> Source:
         list(pipeline.labels),
         Replay.load(run.folder / "replay.npz").time,  # an error names the run's own file
         folder / REPLAY,
+        run.folder / "calibration.npz",
         stepper,
         no_step,
+        pipeline.graph() if hasattr(pipeline, "graph") else None,
         _settings(run, pipeline, stepper),
     )
 

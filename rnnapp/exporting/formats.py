@@ -41,8 +41,10 @@ class Source:
         labels: The names of the classes.
         time: Length of the window, in samples or timesteps.
         replay_path: The sequences that prove the export.
+        calibration_path: Other sequences, from which integers learn.
         stepper: The model's step; None if it has none.
         no_step: Why it has none; "" if it has one.
+        read: What makes token ids and lengths of texts in a graph; None of a model of others.
         settings: What a device must know: `sample_rate`, `detector` and the like.
         float_parts: What stays floats among integers of eight bits, where those lose too much.
     """
@@ -53,8 +55,10 @@ class Source:
     labels: list[str]
     time: int
     replay_path: Path
+    calibration_path: Path
     stepper: StepModel | None
     no_step: str
+    read: Callable[..., Any] | None
     settings: dict[str, Any]
     float_parts: tuple[str, ...] = ()
 
@@ -121,7 +125,8 @@ def _write_saved_model(source: Source, folder: Path, names: list[str]) -> None:
     from rnnapp.exporting import saved_model
 
     for name in names:
-        saved_model.save(source.model, folder / FORMATS[name].path, source.labels, source.stepper)
+        target = folder / FORMATS[name].path
+        saved_model.save(source.model, target, source.labels, source.stepper, source.read)
 
 
 def _write_tflite(source: Source, folder: Path, names: list[str]) -> None:
@@ -152,7 +157,7 @@ def _convert(source: Source, folder: Path, variants: list[str]) -> dict[str, str
             variants,
             time=source.time,
             streams=source.stepper is not None,
-            replay=source.replay_path,
+            calibration=source.calibration_path,
             float_parts=source.float_parts,
         )
     except tflite.ConversionError as error:
@@ -161,7 +166,9 @@ def _convert(source: Source, folder: Path, variants: list[str]) -> dict[str, str
 
 
 def _sensitive_parts(source: Source) -> list[str]:
-    return tflite.sensitive_parts(source.model_path, time=source.time, replay=source.replay_path)
+    return tflite.sensitive_parts(
+        source.model_path, time=source.time, calibration=source.calibration_path
+    )
 
 
 def _describe(source: Source, form: Format, converted: Path, folder: Path) -> None:
@@ -204,7 +211,21 @@ def _write_web(source: Source, folder: Path, names: list[str]) -> None:
 def _write_c99(source: Source, folder: Path, names: list[str]) -> None:
     for name in names:
         variant = name.removeprefix("c99_")
-        c99.write(source.model, source.labels, folder / FORMATS[name].path, variant)
+        model = _rounded(source) if variant == "int8" else source.model
+        c99.write(model, source.labels, folder / FORMATS[name].path, variant)
+
+
+def _rounded(source: Source) -> keras.Model:
+    """A copy of the model with weights that are integers times a scale for each output."""
+    import keras
+
+    from rnnapp.exporting import reference, rounding
+    from rnnapp.replay import Replay
+
+    model = keras.models.load_model(source.model_path, compile=False)
+    heard = Replay.load(source.calibration_path).sequences
+    rounding.round_weights(model, reference.with_extremes(heard))
+    return model
 
 
 _TF = ("saved_model", "tf_c_api")

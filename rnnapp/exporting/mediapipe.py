@@ -70,8 +70,8 @@ def convert(model: keras.Model, samples: int) -> bytes:
         # Apps take every output for the scores of a head, so there are no logits.
         return {"probabilities": tf.nn.softmax(whole(waveform))}
 
-    spec = signatures.sequence_spec(model, 1, samples)
-    traced = lowering.traced(predict, {spec.name: spec})
+    specs = signatures.whole_specs(model, 1, samples)
+    traced = lowering.traced(predict, specs)
     content = lowering.lowered({"predict": traced}, [weight.value for weight in model.weights])
     _require_one_subgraph(content)
     return _unclipped(content)

@@ -24,8 +24,8 @@ class Case:
 
     Args:
         name: What the case protects.
-        sequences: (batch, time, ...).
-        lengths: (batch,); what lies past them is not zero.
+        sequences: (batch, time, ...); or texts, objects (batch,).
+        lengths: (batch,); what lies past them is not zero. Of texts, those of their tokens.
         expected: Probabilities, (batch, classes).
         targets: What is right, (batch,), -1 where nothing is; None where nowhere anything is.
     """
@@ -40,22 +40,24 @@ class Case:
 class Reference:
     """The Keras model that an export is held against.
 
-    Its cases, `windows()`, `padded()` and `stream()`, are computed once.
+    Its cases, `windows()`, `padded()`, `stream()` and `texts()`, are computed once.
 
     Args:
         model: The model.
-        replay: The run's sequences, of which those that calibrate are left out.
+        replay: The run's validation sequences.
         unit: Input samples in one step; the grain of lengths that a stream can hear.
     """
 
     def __init__(self, model: keras.Model, replay: Replay, unit: int) -> None:
         import tensorflow as tf
 
-        self.replay, self.unit = replay.judging, unit
+        self.replay, self.unit = replay, unit
         # Kept by this object: a cache of the class would keep every model for ever.
         self.windows = functools.cache(self._windows)
         self.padded = functools.cache(self._padded)
         self.stream = functools.cache(self._stream)
+        self.texts = functools.cache(self._texts)
+        self._hears = model.inputs[0].name == "waveform"
         # One trace for every number and length of sequences.
         self._call = tf.function(
             lambda inputs: tf.nn.softmax(model(inputs, training=False)),
@@ -75,14 +77,17 @@ class Reference:
             return self._call([sequences, lengths]).numpy()
 
     def _windows(self) -> Case:
-        """Whole windows without padding: silence after a short sequence counts as heard."""
+        """Whole windows of sound, silence after a short one being heard; others at their length."""
         replay = self.replay
-        sequences = with_extremes(replay.sequences)
+        heard = replay.lengths >= self.unit  # a stream cannot hear less than a step
+        sequences = with_extremes(replay.sequences[heard])
         lengths = np.full(len(sequences), replay.time, np.int32)
         targets = np.full(len(sequences), -1, np.int32)
-        targets[: len(replay.targets)] = replay.targets
+        targets[: heard.sum()] = replay.targets[heard]
+        if not self._hears:
+            lengths[: heard.sum()] = replay.lengths[heard]
         return Case(
-            "whole windows, silence and noise",
+            f"{'whole windows, silence' if self._hears else 'whole sequences, nothing'} and noise",
             sequences,
             lengths,
             self.probabilities(sequences, lengths),
@@ -99,6 +104,17 @@ class Reference:
         expected = self.probabilities(_filled(sequences, lengths, 0.0), lengths)
         first = sequences[:, :1]
         return Case("lengths 0..T, padded", _filled(sequences, lengths, first), lengths, expected)
+
+    def _texts(self) -> Case | None:
+        """Raw texts of all lengths in one batch, one of them empty; None of a model of others."""
+        replay = self.replay
+        if replay.texts is None:
+            return None
+        texts = np.append(replay.texts, np.array([""], object))
+        sequences = np.append(replay.sequences, np.zeros_like(replay.sequences[:1]), axis=0)
+        lengths = np.append(replay.lengths, np.int32(0))
+        expected = self.probabilities(sequences, lengths)
+        return Case("raw texts", texts, lengths, expected, np.append(replay.targets, np.int32(-1)))
 
     def _stream(self) -> Case:
         """One long sequence, to be heard step by step; `lengths` are the places compared.

@@ -12,6 +12,8 @@ from rnnapp.device import Stepper
 from rnnapp.device.stepper import Runnable
 from rnnapp.exporting.reference import Case
 
+LENGTHS = "lengths"
+
 Replayer = Callable[[Runnable, str, Case], tuple[np.ndarray, bool, list[float]]]
 
 
@@ -43,10 +45,12 @@ def replays(loaded: Runnable, cases: dict[str, Case]) -> Iterator[Replayed]:
 
     Args:
         loaded: The artefact in a runtime.
-        cases: `windows`, `padded` and `stream`.
+        cases: `windows`, `padded`, `stream` and, of a model of texts, `texts`.
     """
     for signature in loaded.signatures:
         case, replayer = _BY_SIGNATURE[signature]
+        if "text" in loaded.inputs(signature):
+            case, replayer = "texts", _replay_padded
         yield Replayed(loaded, signature, cases[case], replayer)
     if loaded.signatures == ["step"]:
         yield Replayed(loaded, "step", cases["windows"], _replay_by_steps)
@@ -55,12 +59,12 @@ def replays(loaded: Runnable, cases: dict[str, Case]) -> Iterator[Replayed]:
 def _replay_windows(
     loaded: Runnable, signature: str, case: Case
 ) -> tuple[np.ndarray, bool, list[float]]:
-    """Each window alone; the first once more at the end, to see whether a state stayed behind."""
-    name = next(iter(loaded.inputs(signature)))
+    """Each alone; the first once more at the end, to see whether a state stayed behind."""
     answers, seconds = [], []
-    for sequence in [*case.sequences, case.sequences[0]]:
+    for row in [*range(len(case.sequences)), 0]:
+        inputs = _inputs(loaded, signature, case, slice(row, row + 1))
         begun = time.perf_counter()
-        answers.append(loaded.run(signature, **{name: sequence[None]})["probabilities"][0])
+        answers.append(loaded.run(signature, **inputs)["probabilities"][0])
         seconds.append(time.perf_counter() - begun)
     return np.stack(answers[:-1]), bool(np.array_equal(answers[0], answers[-1])), seconds
 
@@ -68,13 +72,13 @@ def _replay_windows(
 def _replay_by_steps(
     loaded: Runnable, signature: str, case: Case
 ) -> tuple[np.ndarray, bool, list[float]]:
-    """Each window alone, step by step from zeros; the first once more at the end."""
+    """Each alone, step by step from zeros; the first once more at the end."""
     stepper = Stepper(loaded, signature)
     answers = []
     seconds: list[float] = []
-    for sequence in [*case.sequences, case.sequences[0]]:
+    for row in [*range(len(case.sequences)), 0]:
         stepper.reset()
-        *_, last = _steps(stepper, sequence[None], seconds)
+        *_, last = _steps(stepper, case.sequences[row, None, : case.lengths[row]], seconds)
         answers.append(last["probabilities"][0])
     return np.stack(answers[:-1]), bool(np.array_equal(answers[0], answers[-1])), seconds
 
@@ -83,17 +87,23 @@ def _replay_padded(
     loaded: Runnable, signature: str, case: Case
 ) -> tuple[np.ndarray, bool, list[float]]:
     """All lengths in one batch, twice, with another batch between."""
-    name = next(name for name in loaded.inputs(signature) if name != "lengths")
 
     def run(order: slice) -> np.ndarray:
-        inputs = {name: case.sequences[order], "lengths": case.lengths[order]}
-        return loaded.run(signature, **inputs)["probabilities"]
+        return loaded.run(signature, **_inputs(loaded, signature, case, order))["probabilities"]
 
     begun = time.perf_counter()
     answers = run(slice(None))
     seconds = time.perf_counter() - begun
     run(slice(None, None, -1))
     return answers, bool(np.array_equal(answers, run(slice(None)))), [seconds]
+
+
+def _inputs(loaded: Runnable, signature: str, case: Case, rows: slice) -> dict[str, np.ndarray]:
+    """Some of a case's rows, with their lengths where those are asked for."""
+    return {
+        name: case.lengths[rows] if name == LENGTHS else case.sequences[rows]
+        for name in loaded.inputs(signature)
+    }
 
 
 def _replay_stream(

@@ -22,15 +22,22 @@ _DAMPING = 0.01  # of the mean energy: what is never heard must not err without 
 _PRODUCTS = {"MatMul": "transpose_b", "BatchMatMulV2": "adj_y", "Conv2D": ""}
 
 
-def round_weights(model: keras.Model, sequences: np.ndarray, exact: Collection[str] = ()) -> None:
-    """Rounds what a model multiplies by to integers of eight bits, times a scale for each output.
+def round_weights(
+    model: keras.Model,
+    sequences: np.ndarray,
+    *,
+    exact: Collection[str] = (),
+    shared: bool = False,
+) -> None:
+    """Rounds what a model multiplies by to integers of eight bits, times a scale.
 
-    Quantizers, which take that scale from the largest weight, find nothing left to round.
+    Quantizers, which take the scale from the largest weight, find nothing left to round.
 
     Args:
         model: A causal model, which is changed.
         sequences: What it hears, (examples, time, ...).
         exact: Names of layers whose weights stay as they are.
+        shared: Whether the outputs of a matrix share one scale. Those of a convolution never do.
     """
     rounding = [layer for layer in model.layers if layer.name not in exact]
     variables = {weight.value.ref(): weight for layer in rounding for weight in layer.weights}
@@ -39,10 +46,11 @@ def round_weights(model: keras.Model, sequences: np.ndarray, exact: Collection[s
             continue
         weight = variables[variable]
         kernel = weight.numpy().reshape(len(moments), -1)  # (inputs, outputs)
-        weight.assign(rounded(kernel, moments).reshape(weight.shape))
+        one = shared and len(weight.shape) == 2
+        weight.assign(rounded(kernel, moments, shared=one).reshape(weight.shape))
 
 
-def rounded(kernel: np.ndarray, moments: np.ndarray) -> np.ndarray:
+def rounded(kernel: np.ndarray, moments: np.ndarray, *, shared: bool = False) -> np.ndarray:
     """Rounds a matrix row by row, each error carried on to the rows that are left.
 
     Frantar et al. 2022, GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
@@ -51,12 +59,13 @@ def rounded(kernel: np.ndarray, moments: np.ndarray) -> np.ndarray:
     Args:
         kernel: Float (inputs, outputs).
         moments: Of the inputs, the mean of their products with each other, (inputs, inputs).
+        shared: Whether all outputs share one scale.
 
     Returns:
-        Integers from -127 to 127 times a scale for each output, which is that of its largest
-        weight; float32 (inputs, outputs).
+        Integers from -127 to 127 times a scale, the largest weight's (of each output), which are
+        127; float32 (inputs, outputs).
     """
-    largest = np.abs(kernel).max(axis=0)
+    largest = np.abs(kernel).max(axis=None if shared else 0)
     scale = np.where(largest > 0, largest, 1.0) / LEVELS
     order = np.argsort(-np.diag(moments), kind="stable")  # the loudest first: many make up for them
     damped = moments + _DAMPING * np.diag(moments).mean() * np.eye(len(moments))

@@ -11,6 +11,7 @@ import tensorflow as tf
 from rnnapp.layers.streaming import StepModel
 
 Outputs = dict[str, tf.Tensor]
+LENGTHS = "lengths"
 FEATURES = "features"  # what a model's front hands to its body
 
 
@@ -19,15 +20,29 @@ def answers(logits: tf.Tensor) -> Outputs:
     return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
 
 
+def hears(model: keras.Model) -> bool:
+    """Whether a model is one of sound, in which what follows a short sequence is silence.
+
+    What follows rows or tokens is nothing: their signatures are told lengths.
+
+    Args:
+        model: A model of sequences and lengths.
+    """
+    return model.inputs[0].name == "waveform"
+
+
 def whole(model: keras.Model) -> Callable[..., Outputs]:
-    """The signature for sequences without padding.
+    """The signature for whole sequences: of sounds as long as they are, of others padded.
 
     Args:
         model: A model of sequences and lengths.
 
     Returns:
-        A function of sequences (batch, time, ...), which gives `answers`.
+        A function of sequences (batch, time, ...), and, of those that are no sounds, `lengths`
+        (batch,), which gives `answers`.
     """
+    if not hears(model):
+        return padded(model)
 
     def predict(sequence: tf.Tensor) -> Outputs:
         batch, time = tf.shape(sequence)[0], tf.shape(sequence)[1]
@@ -91,8 +106,10 @@ def front_step(stepper: StepModel) -> Callable[..., Outputs]:
     return predict
 
 
-def sequence_spec(model: keras.Model, batch: int | None, time: int | None) -> tf.TensorSpec:
-    """The specification of a model's sequence input, under the name it has in signatures.
+def padded_specs(
+    model: keras.Model, batch: int | None, time: int | None
+) -> dict[str, tf.TensorSpec]:
+    """The specifications of what `padded` takes, by name: the sequence first, then `lengths`.
 
     Args:
         model: The model.
@@ -100,7 +117,35 @@ def sequence_spec(model: keras.Model, batch: int | None, time: int | None) -> tf
         time: Their length in samples or timesteps; None for any.
     """
     source = model.inputs[0]
-    return tf.TensorSpec((batch, time, *source.shape[2:]), source.dtype, name=source.name)
+    return {
+        source.name: tf.TensorSpec((batch, time, *source.shape[2:]), source.dtype, source.name),
+        LENGTHS: tf.TensorSpec((batch,), tf.int32, LENGTHS),
+    }
+
+
+def whole_specs(
+    model: keras.Model, batch: int | None, time: int | None
+) -> dict[str, tf.TensorSpec]:
+    """The specifications of what `whole` takes; arguments as `padded_specs`."""
+    specs = padded_specs(model, batch, time)
+    return {name: spec for name, spec in specs.items() if name != LENGTHS or not hears(model)}
+
+
+def texts(model: keras.Model, read: Callable[[tf.Tensor], Any]) -> Callable[..., Outputs]:
+    """The signature for raw texts.
+
+    Args:
+        model: A model of token ids and lengths.
+        read: From texts, string (batch,), to token ids and lengths, as `TokenizerGraph`.
+
+    Returns:
+        A function of texts, which gives `answers`.
+    """
+
+    def predict(text: tf.Tensor) -> Outputs:
+        return answers(model(list(read(text)), training=False))
+
+    return predict
 
 
 def step_specs(stepper: StepModel, batch: int | None) -> dict[str, tf.TensorSpec]:

@@ -42,7 +42,7 @@ def convert(
     *,
     time: int,
     streams: bool,
-    replay: Path,
+    calibration: Path,
     float_parts: Sequence[str] = (),
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> None:
@@ -56,7 +56,7 @@ def convert(
         variants: Names in `conversion.VARIANTS`.
         time: Length of the sequence that `predict` takes (samples or timesteps).
         streams: Whether the model is causal, and gets the signature `step`.
-        replay: A file of sequences, from which the ranges of integers are learnt.
+        calibration: A file of sequences, from which integers learn their ranges.
         float_parts: What stays floats among integers of eight bits, as `sensitive_parts` names it.
         timeout_seconds: For each variant; one that is just being made may take twice as long.
 
@@ -64,7 +64,7 @@ def convert(
         ConversionError: If the converter fails, crashes or takes too long at any of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    job = _job(model, folder, replay, time, streams) | {"float_parts": list(float_parts)}
+    job = _job(model, folder, calibration, time, streams) | {"float_parts": list(float_parts)}
     reasons = _in_turn(job, folder, list(variants), timeout_seconds)
     (folder / BEGUN).unlink(missing_ok=True)
     if reasons:
@@ -72,14 +72,14 @@ def convert(
 
 
 def sensitive_parts(
-    model: Path, *, time: int, replay: Path, timeout_seconds: float = TIMEOUT_SECONDS
+    model: Path, *, time: int, calibration: Path, timeout_seconds: float = TIMEOUT_SECONDS
 ) -> list[str]:
     """What to keep in floats, first what integers of eight bits hurt most.
 
     Args:
         model: A `.keras` file of a causal model.
         time: Length of its window (samples or timesteps).
-        replay: A file of sequences, from which the ranges of integers are learnt.
+        calibration: A file of sequences, from which integers learn their ranges.
         timeout_seconds: For all of it.
 
     Returns:
@@ -89,16 +89,16 @@ def sensitive_parts(
         ConversionError: If the converter fails, crashes or takes too long.
     """
     with tempfile.TemporaryDirectory() as folder:
-        job = _job(model, Path(folder), replay, time, streams=True)
+        job = _job(model, Path(folder), calibration, time, streams=True)
         try:
             return _converted({**job, "variants": [], "rank": True}, timeout_seconds)
         except RuntimeError as failure:
             raise ConversionError(model, {"step_int8": f"Ranking its parts {failure}"}) from failure
 
 
-def _job(model: Path, folder: Path, replay: Path, time: int, streams: bool) -> dict[str, Any]:
+def _job(model: Path, folder: Path, calibration: Path, time: int, streams: bool) -> dict[str, Any]:
     """What the converting process is told."""
-    paths = {"model": str(model), "folder": str(folder), "replay": str(replay)}
+    paths = {"model": str(model), "folder": str(folder), "calibration": str(calibration)}
     return {**paths, "time": time, "streams": streams, "float_parts": [], "rank": False}
 
 

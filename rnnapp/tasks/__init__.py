@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 
-from rnnapp.tasks import speech_commands
+from rnnapp.tasks import speech_commands, text_classification
 from rnnapp.tasks.base import Evaluation, RunSpec, Task
 
 TASKS: dict[str, Task] = {
     "speech_commands": speech_commands.TASK,
+    "text_classification": text_classification.TASK,
 }
 
 

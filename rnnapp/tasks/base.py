@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class NoSettings:
+    """Of what a task has nothing to set."""
+
+
+@dataclass(frozen=True)
 class RunSpec:
     """Everything that a run was asked for; `spec.json` in its folder.
 

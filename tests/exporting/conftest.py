@@ -45,10 +45,10 @@ def untrained(folder: Path, *assignments: str) -> Run:
     run.write_spec()
     shuffled(task.build(spec.model, pipeline)).save(run.model_path)
     size = round(RATE * SECONDS)
-    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (12, size)).astype(np.float32)
-    Replay(noise, np.full(12, size, np.int32), np.arange(12, dtype=np.int32) % 3).save(
-        folder / "replay.npz"
-    )
+    for seed, name in enumerate(("replay.npz", "calibration.npz")):
+        noise = np.random.default_rng(seed).uniform(-0.5, 0.5, (9, size)).astype(np.float32)
+        targets = np.arange(9, dtype=np.int32) % 3
+        Replay(noise, np.full(9, size, np.int32), targets).save(folder / name)
     return run
 
 

@@ -66,7 +66,7 @@ class Judge:
 def source(folder: Path) -> Source:
     """A model that needs no more than an input."""
     model: Any = SimpleNamespace(inputs=[SimpleNamespace(name="features")])
-    return Source("name", model, folder, [], 1, folder, None, "", {})
+    return Source("name", model, folder, [], 1, folder, folder, None, "", None, {})
 
 
 def judged(enough: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> Judge:

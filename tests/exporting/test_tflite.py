@@ -51,7 +51,7 @@ def failed(folder: Path, variants: list[str], timeout: float = 60) -> Conversion
             variants,
             time=2400,
             streams=True,
-            replay=folder / "replay.npz",
+            calibration=folder / "calibration.npz",
             timeout_seconds=timeout,
         )
     return raised.value
@@ -115,9 +115,13 @@ def test_the_converter_sees_no_accelerator(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(sys, "executable", converter(tmp_path, script))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("KEPT", "yes")
-    replay = tmp_path / "replay.npz"
     tflite.convert(
-        tmp_path / "model.keras", tmp_path, ["float"], time=2400, streams=True, replay=replay
+        tmp_path / "model.keras",
+        tmp_path,
+        ["float"],
+        time=2400,
+        streams=True,
+        calibration=tmp_path / "calibration.npz",
     )
 
 
@@ -137,7 +141,7 @@ def raw(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         "variants": ["float", "dynamic"],
         "time": 2400,
         "streams": True,
-        "replay": str(run.folder / "replay.npz"),
+        "calibration": str(run.folder / "calibration.npz"),
         "float_parts": [],
         "rank": False,
     }

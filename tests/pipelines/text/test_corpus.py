@@ -13,7 +13,6 @@ from pipelines.text import documents
 from pipelines.text.corpus import CorpusPipeline, CorpusSpec
 from pipelines.text.tokenization import END, UNKNOWN
 from pipelines.text.windows import all_of, full_ones
-
 from tests.pipelines.conftest import lines, same_batches
 
 PLAY = "".join(f"Speaker {n}:\nWhat is {n * n}?\n\n" for n in range(300))

@@ -15,7 +15,6 @@ from pipelines.text import files, index, sources
 from pipelines.text.files import label_first, tab_parted
 from pipelines.text.sources import Source
 from pipelines.text.spec import PairSpec, TextSpec
-
 from tests.pipelines.conftest import lines
 
 COLUMNS = ("text", "label")

@@ -13,7 +13,6 @@ from pipelines.base import BadInputWarning
 from pipelines.text import batches, store
 from pipelines.text.labelled import TextPipeline, TextSpec
 from pipelines.text.tokenization import UNKNOWN
-
 from tests.pipelines.conftest import lines, same_batches
 
 WORDS = [

@@ -12,7 +12,6 @@ import tensorflow as tf
 from pipelines.base import BadInputWarning
 from pipelines.text.pairs import PairPipeline, PairSpec
 from pipelines.text.tokenization import BEGIN, END, UNKNOWN
-
 from tests.pipelines.conftest import lines, same_batches
 
 

@@ -12,7 +12,6 @@ import tensorflow_datasets as tfds
 from pipelines.text.corpus import CorpusPipeline, CorpusSpec
 from pipelines.text.labelled import TextPipeline, TextSpec
 from pipelines.text.pairs import PairPipeline, PairSpec
-
 from tests.pipelines.conftest import mocked
 
 
