@@ -54,10 +54,14 @@ TINY = (
 
 TINY_READER = (
     "preset=streaming",
-    "units=12",
+    "cell=gru",
+    "units=16",
     "dim=8",
-    "epochs=4",
-    "batch_size=8",
+    "model.dropout=0",
+    "embedding.dropout=0",
+    "token_dropout=0",
+    "epochs=3",
+    "batch_size=16",
     "learning_rate=0.02",
 )
 READER_FORMATS = (
@@ -127,7 +131,7 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from pipelines.text import reviews
 
     path = tmp_path_factory.mktemp("data") / "reviews.csv"
-    reviews.write(path, count=400)
+    reviews.write(path, count=1600)
     return path
 
 

@@ -110,12 +110,14 @@ def document(path: Path, bad: BadInputs, encoding: str = "utf-8") -> str | None:
 
 
 def text_of(raw: str | Path, encoding: str = "utf-8") -> str:
-    """A text, or what a path of a `.txt` file holds.
+    """A text, or what a path of a `.txt` file holds; one word that ends so is a path.
 
     Raises:
+        FileNotFoundError: If there is no such file.
         ValueError: If the file is empty or not in that encoding.
     """
-    named = isinstance(raw, Path) or (raw.endswith(".txt") and Path(raw).is_file())
+    file = str(raw).endswith(".txt") and (len(str(raw).split()) == 1 or Path(raw).is_file())
+    named = isinstance(raw, Path) or file
     return (document(Path(raw), BadInputs("stop"), encoding) or "") if named else str(raw)
 
 
