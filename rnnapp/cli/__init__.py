@@ -8,14 +8,19 @@ import warnings
 from typing import Any
 
 from rnnapp import progress
-from rnnapp.cli import exports, models  # noqa: F401  their commands join the app
+from rnnapp.cli import exports, models, native_logs  # noqa: F401  their commands join the app
 from rnnapp.cli.common import CHECK_FAILED, INTERRUPTED, WRONG_USE, app, escaped
 
 
 def main() -> None:
     """Runs the command; what a user can mend becomes a message, not a traceback."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    warnings.showwarning = _show_warning
+    with native_logs.unheard():
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        warnings.showwarning = _show_warning
+        _run()
+
+
+def _run() -> None:
     try:
         app()
     except _failures() as error:
