@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,40 @@ ARRAYS = ("sequences", "lengths", "targets")
 
 
 @dataclass(frozen=True)
+class Texts:
+    """Raw texts, and what a pipeline makes of them.
+
+    Args:
+        raw: Strings, objects (examples,).
+        token_ids: Int32 (examples, time), padded with zeros on the right.
+        lengths: True lengths, int32 (examples,).
+    """
+
+    raw: np.ndarray
+    token_ids: np.ndarray
+    lengths: np.ndarray
+
+    @classmethod
+    def of(cls, pipeline: Any, split: str, chosen: Sequence[int]) -> Texts:
+        """Those of a split that are chosen, by their numbers in the pipeline's order."""
+        every = list(pipeline.texts(split, BATCH))
+        raw = [every[number] for number in chosen]
+        inputs = pipeline.encode(*raw)
+        return cls(np.array(raw, object), inputs["token_ids"], inputs["lengths"])
+
+    def packed(self) -> dict[str, np.ndarray]:
+        """As arrays that NumPy stores without pickling."""
+        raw = np.frombuffer(json.dumps(self.raw.tolist()).encode(), np.uint8)
+        return {"texts": raw, "text_ids": self.token_ids, "text_lengths": self.lengths}
+
+    @classmethod
+    def unpacked(cls, arrays: Any) -> Texts:
+        """What `packed` gave."""
+        raw = np.array(json.loads(arrays["texts"].tobytes()), object)
+        return cls(raw, arrays["text_ids"], arrays["text_lengths"])
+
+
+@dataclass(frozen=True)
 class Replay:
     """Sequences kept with a run.
 
@@ -27,13 +61,13 @@ class Replay:
             zeros on the right.
         lengths: True lengths, int32 (examples,).
         targets: Labels, int32 (examples,).
-        texts: What the sequences are the tokens of, objects (examples,); None of other sequences.
+        texts: What sequences of tokens say, to be asked raw; None of others.
     """
 
     sequences: np.ndarray
     lengths: np.ndarray
     targets: np.ndarray
-    texts: np.ndarray | None = None
+    texts: Texts | None = None
 
     @classmethod
     def draw(cls, pipeline: Pipeline, split: str, count: int, seed: int) -> Replay:
@@ -59,10 +93,7 @@ class Replay:
                 row = place[number]
                 lengths[row] = min(length, window)
                 sequences[row] = _padded(sequence[: lengths[row]], window)
-        texts = None
-        if hasattr(pipeline, "texts"):
-            every = list(pipeline.texts(split, BATCH))
-            texts = np.array([every[number] for number in chosen], object)
+        texts = Texts.of(pipeline, split, chosen) if hasattr(pipeline, "texts") else None
         return cls(np.stack(sequences), lengths, targets[chosen], texts)
 
     @classmethod
@@ -76,7 +107,7 @@ class Replay:
             try:
                 arrays = np.load(file)
                 sequences, lengths, targets = (arrays[name] for name in ARRAYS)
-                texts = _unpacked(arrays["texts"]) if "texts" in arrays else None
+                texts = Texts.unpacked(arrays) if "texts" in arrays else None
             except Exception as error:  # of many kinds: zipfile's, zlib's, NumPy's
                 raise ValueError(
                     f"{path} must hold {', '.join(ARRAYS)}, as `rnnapp train` writes them. "
@@ -95,8 +126,8 @@ class Replay:
             "lengths": self.lengths,
             "targets": self.targets,
         }
-        if self.texts is not None:
-            arrays["texts"] = _packed(self.texts)
+        if self.texts:
+            arrays |= self.texts.packed()
         np.savez_compressed(path, **arrays)
 
     @property
@@ -132,16 +163,12 @@ def _window(pipeline: Pipeline) -> int:
 def _examples(pipeline: Pipeline, split: str) -> Iterator[tuple[np.ndarray, int, int]]:
     """Each sequence of a split with its length and label, in an order that never changes."""
     for inputs, targets in pipeline.dataset(split, BATCH).as_numpy_iterator():
-        yield from zip(inputs[_sequence(inputs)], inputs["lengths"], targets, strict=True)
-
-
-def _packed(texts: np.ndarray) -> np.ndarray:
-    """Texts as bytes, uint8, which NumPy stores without pickling."""
-    return np.frombuffer(json.dumps(texts.tolist()).encode(), np.uint8)
-
-
-def _unpacked(packed: np.ndarray) -> np.ndarray:
-    return np.array(json.loads(packed.tobytes()), object)
+        sequences, lengths = inputs[_sequence(inputs)], inputs["lengths"]
+        if targets.ndim > 1:  # one for each timestep: what is asked for is the last one's
+            targets = np.take_along_axis(targets, np.maximum(lengths[:, None] - 1, 0), 1)[:, 0]
+        for sequence, length, target in zip(sequences, lengths, targets, strict=True):
+            if length:
+                yield sequence, length, target
 
 
 def _sequence(inputs: Any) -> str:

@@ -55,12 +55,14 @@ def test_texts_go_along(reader: Run, reviews: Path) -> None:
     replay = Replay.load(reader.folder / "replay.npz")
     assert replay.texts is not None
     pipeline = reader.load_pipeline()
-    encoded = pipeline.encode(*replay.texts)
-    np.testing.assert_array_equal(encoded["lengths"], replay.lengths)
-    for ours, theirs, length in zip(
-        replay.sequences, encoded["token_ids"], replay.lengths, strict=True
+    encoded = pipeline.encode(*replay.texts.raw)
+    for lengths in (replay.lengths, replay.texts.lengths):
+        np.testing.assert_array_equal(encoded["lengths"], lengths)
+    for *rows, length in zip(
+        encoded["token_ids"], replay.sequences, replay.texts.token_ids, replay.lengths, strict=True
     ):
-        np.testing.assert_array_equal(ours[:length], theirs[:length])
+        for row in rows:
+            np.testing.assert_array_equal(row[:length], rows[0][:length])
 
 
 @given(

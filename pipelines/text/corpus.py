@@ -14,7 +14,7 @@ import tensorflow as tf
 from pipelines.base import SPLITS, BadInputs, Progress
 from pipelines.text import batches, files, state, store, tokenization, windows
 from pipelines.text.documents import Documents, Origin
-from pipelines.text.graph import TokenizerGraph
+from pipelines.text.graph import BehindEnd
 from pipelines.text.spec import CorpusSpec
 from pipelines.text.tokenization import END
 from pipelines.text.windows import Windows
@@ -94,6 +94,11 @@ class CorpusPipeline:
         return self.tokenizer.vocabulary
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of what may come next: the tokens, line ends written as in Python."""
+        return tuple(tokenization.escaped(token) for token in self.vocabulary)
+
+    @property
     def splits(self) -> dict[str, int]:
         """How many tokens each split has, end tokens included, each of which is predicted."""
         return {split: max(0, len(self._streams.get(split, ())) - 1) for split in SPLITS}
@@ -164,6 +169,18 @@ class CorpusPipeline:
         made = made.map(load, num_parallel_calls=tf.data.AUTOTUNE)
         return batches.finished(made, len(laid), repeat)
 
+    def texts(self, split: str, batch_size: int) -> Iterator[str]:
+        """The texts of a split's windows, in the order of `dataset` outside training.
+
+        Args:
+            split: "train", "validation" or "test".
+            batch_size: As in `dataset`.
+        """
+        for inputs, _ in self.dataset(split, batch_size).as_numpy_iterator():
+            for ids, length in zip(inputs["token_ids"], inputs["lengths"], strict=True):
+                if length:
+                    yield self.tokenizer.decode(ids[:length].tolist())
+
     def num_batches(self, split: str, batch_size: int, *, training: bool | None = None) -> int:
         """How many batches a pass over a split has.
 
@@ -199,9 +216,9 @@ class CorpusPipeline:
         lengths = np.array([len(one) for one in ids], np.int32)
         return {"token_ids": store.padded(ids), "lengths": lengths}
 
-    def graph(self) -> TokenizerGraph:
-        """The encoding as TensorFlow operations, from string (batch,), without end tokens."""
-        return self.tokenizer.graph()
+    def graph(self) -> BehindEnd:
+        """`encode` as TensorFlow operations, from string (batch,) to token ids and lengths."""
+        return BehindEnd(self.tokenizer.graph())
 
     def save(self, folder: str | Path) -> None:
         """Writes vocabulary, settings and splits; the text stays where it is.

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.text import unicode
-from pipelines.text.tokenization import CONTINUED, MAX_WORD, UNKNOWN
+from pipelines.text.tokenization import CONTINUED, END, MAX_WORD, UNKNOWN
 
 if TYPE_CHECKING:
     from pipelines.text.tokenization import SubwordTokenizer, Tokenizer, WordTokenizer
@@ -144,6 +144,24 @@ class TokenizerGraph(tf.Module):
 
     def _ids(self, codes: tf.RaggedTensor) -> tf.RaggedTensor:
         raise NotImplementedError
+
+
+class BehindEnd(tf.Module):
+    """Puts an end token before each text, as running text has it.
+
+    Args:
+        read: A tokenizer's graph.
+    """
+
+    def __init__(self, read: TokenizerGraph) -> None:
+        super().__init__()
+        self._read = read
+
+    def __call__(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """As `TokenizerGraph`, with one token more for each text."""
+        ids, lengths = self._read(texts)
+        first = tf.fill((tf.shape(ids)[0], 1), END)
+        return tf.concat([first, ids], axis=1), lengths + 1
 
 
 class CharacterGraph(TokenizerGraph):

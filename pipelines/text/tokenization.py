@@ -105,7 +105,7 @@ class Tokenizer(ABC):
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        lines = "".join(f"{token.translate(_ESCAPED)}\n" for token in self.vocabulary)
+        lines = "".join(f"{escaped(token)}\n" for token in self.vocabulary)
         (folder / "vocabulary.txt").write_bytes(lines.encode())
         settings = {
             "tokens": self.tokens,
@@ -288,6 +288,11 @@ def load(folder: str | Path) -> Tokenizer:
     lines = (folder / "vocabulary.txt").read_bytes().decode().split("\n")[len(SPECIAL) : -1]
     made._adopt([_ESCAPE.sub(lambda found: _MEANT[found[1]], line) for line in lines])
     return made
+
+
+def escaped(token: str) -> str:
+    """A token on one line: a backslash and line ends within it are written as in Python."""
+    return token.translate(_ESCAPED)
 
 
 _ESCAPED = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r"})

@@ -53,9 +53,7 @@ class Conversion:
             # tflite-runtime 2.14 does not know the per-channel kernels of dense layers.
             converter._experimental_disable_per_channel_quantization_for_dense_layers = True
 
-        # What products meet is known where a model runs step by step.
-        model = self._rounded(shared=True) if self._streams else self.model
-        return self._lowered(model, quantize)
+        return self._lowered(self._rounded(shared=True), quantize)
 
     def _load(self) -> keras.Model:
         return keras.models.load_model(self._path, compile=False)

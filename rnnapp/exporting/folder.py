@@ -67,9 +67,9 @@ def write(run: Run, folder: Path, names: list[str], max_quality_loss: float) -> 
         ConversionError: If a converter fails.
         ExportError: If an artefact differs from the model by more than its bound.
     """
-    model = run.load_model()
+    model = run.task.exported(run.load_model())
     (folder / "source").mkdir(parents=True)
-    shutil.copyfile(run.model_path, folder / MODEL)
+    model.save(folder / MODEL)
     shutil.copyfile(run.folder / "replay.npz", folder / REPLAY)
     source = source_of(run, model, folder)
     if source.read is not None:

@@ -106,15 +106,12 @@ class Reference:
         return Case("lengths 0..T, padded", _filled(sequences, lengths, first), lengths, expected)
 
     def _texts(self) -> Case | None:
-        """Raw texts of all lengths in one batch, one of them empty; None of a model of others."""
-        replay = self.replay
-        if replay.texts is None:
+        """Raw texts of all lengths in one batch; None of a model of others."""
+        texts = self.replay.texts
+        if texts is None:
             return None
-        texts = np.append(replay.texts, np.array([""], object))
-        sequences = np.append(replay.sequences, np.zeros_like(replay.sequences[:1]), axis=0)
-        lengths = np.append(replay.lengths, np.int32(0))
-        expected = self.probabilities(sequences, lengths)
-        return Case("raw texts", texts, lengths, expected, np.append(replay.targets, np.int32(-1)))
+        expected = self.probabilities(texts.token_ids, texts.lengths)
+        return Case("raw texts", texts.raw, texts.lengths, expected, self.replay.targets)
 
     def _stream(self) -> Case:
         """One long sequence, to be heard step by step; `lengths` are the places compared.

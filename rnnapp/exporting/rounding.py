@@ -7,18 +7,25 @@ in mind, they leave the product of what a model really hears nearly as it was.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from rnnapp.exporting import lowering, signatures
-from rnnapp.layers.streaming import StepModel
+from rnnapp.exporting import signatures
+from rnnapp.layers.streaming import StepModel, streams
+
+Moments = Mapping[int, np.ndarray]
+"""By a weight's place in its model, the mean of its inputs' products with each other, (inputs,
+inputs)."""
 
 LEVELS = 127  # integers of eight bits on either side of zero
 _DAMPING = 0.01  # of the mean energy: what is never heard must not err without limit
+_LONGEST = 100  # timesteps in one graph
+_MOMENTS = "moments"
 _PRODUCTS = {"MatMul": "transpose_b", "BatchMatMulV2": "adj_y", "Conv2D": ""}
 
 
@@ -34,17 +41,18 @@ def round_weights(
     Quantizers, which take the scale from the largest weight, find nothing left to round.
 
     Args:
-        model: A causal model, which is changed.
+        model: A model, which is changed.
         sequences: What it hears, (examples, time, ...).
         exact: Names of layers whose weights stay as they are.
         shared: Whether the outputs of a matrix share one scale. Those of a convolution never do.
     """
-    rounding = [layer for layer in model.layers if layer.name not in exact]
-    variables = {weight.value.ref(): weight for layer in rounding for weight in layer.weights}
-    for variable, moments in _moments(StepModel(model), sequences).items():
-        if variable not in variables:
+    chosen = [layer for layer in model.layers if layer.name not in exact]
+    rounding = {weight.path for layer in chosen for weight in layer.weights}
+    moments_of = _of_steps if streams(model) else _of_all
+    for place, moments in moments_of(model, sequences).items():
+        weight = model.weights[place]
+        if weight.path not in rounding:
             continue
-        weight = variables[variable]
         kernel = weight.numpy().reshape(len(moments), -1)  # (inputs, outputs)
         one = shared and len(weight.shape) == 2
         weight.assign(rounded(kernel, moments, shared=one).reshape(weight.shape))
@@ -84,29 +92,53 @@ def rounded(kernel: np.ndarray, moments: np.ndarray, *, shared: bool = False) ->
     return (result * scale).astype(np.float32)
 
 
-def _moments(stepper: StepModel, sequences: np.ndarray) -> dict[Any, np.ndarray]:
+def _of_steps(model: keras.Model, sequences: np.ndarray) -> Moments:
     """The moments of what each weight is multiplied by, in streams side by side."""
+    stepper = StepModel(model)
     specs = signatures.step_specs(stepper, len(sequences))
     name, *_ = specs
-    products: list[Any] = []
 
-    def heard(sequence: tf.Tensor, **states: tf.Tensor) -> dict[str, tf.Tensor]:
+    def heard(sequence: tf.Tensor, **states: tf.Tensor) -> dict[str, Any]:
         _, changed = stepper(sequence, states)
-        found = _inputs_of_products(tf.compat.v1.get_default_graph(), stepper.weights)
-        products[:] = [variable for variable, _ in found]
-        moments = {f"moments_{i}": _moment(x) for i, (_, x) in enumerate(found)}
-        return {**changed, **moments}
+        return {**changed, _MOMENTS: _moments(model)}
 
-    step = lowering.traced(heard, specs)
+    step = tf.function(signatures.renamed(heard, [name]), autograph=False)
     states = {key: tf.zeros(spec.shape) for key, spec in specs.items() if key != name}
-    size, total = stepper.input_shape[0], dict[Any, np.ndarray]()
+    size, total = stepper.input_shape[0], dict[int, np.ndarray]()
     for start in range(0, sequences.shape[1] - size + 1, size):
-        outputs = step(**{name: tf.constant(sequences[:, start : start + size])}, **states)
-        states = {key: outputs[key] for key in states}
-        for number, variable in enumerate(products):
-            moment = outputs[f"moments_{number}"].numpy().astype(np.float64)
-            total[variable] = total.get(variable, 0.0) + moment
+        outputs = step(**{name: sequences[:, start : start + size]}, **states)
+        for place, moments in outputs.pop(_MOMENTS).items():
+            total[place] = total.get(place, 0.0) + moments.numpy().astype(np.float64)
+        states = outputs
     return total
+
+
+def _of_all(model: keras.Model, sequences: np.ndarray) -> Moments:
+    """The same of a model without steps: all timesteps in one graph, where products are seen."""
+    whole = _unrolled(model)
+    grain = math.prod(getattr(op, "frame_step", 1) for op in model.operations)
+    heard = tf.constant(sequences[:, : _LONGEST * grain])
+    lengths = tf.fill((len(sequences),), heard.shape[1])
+
+    @tf.function(autograph=False)
+    def moments() -> dict[int, tf.Tensor]:
+        whole([heard, lengths], training=False)
+        return _moments(whole)
+
+    return {place: value.numpy().astype(np.float64) for place, value in moments().items()}
+
+
+def _unrolled(model: keras.Model) -> keras.Model:
+    """A copy whose recurrent layers are no loops."""
+
+    def edited(config: Any) -> Any:
+        if isinstance(config, dict):
+            return {k: True if k == "unroll" else edited(v) for k, v in config.items()}
+        return type(config)(map(edited, config)) if isinstance(config, list | tuple) else config
+
+    copy = type(model).from_config(edited(model.get_config()))
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def _moment(x: tf.Tensor) -> tf.Tensor:
@@ -114,22 +146,23 @@ def _moment(x: tf.Tensor) -> tf.Tensor:
     return tf.matmul(x, x, transpose_a=True) / tf.cast(tf.shape(x)[0], x.dtype)
 
 
-def _inputs_of_products(graph: Any, weights: list[Any]) -> list[tuple[Any, tf.Tensor]]:
-    """Each whole weight that something is multiplied by, and what, (rows, inputs)."""
-    captured = {internal.name: external for external, internal in graph.captures}
-    by_handle = {id(weight.handle): weight.ref() for weight in weights}
-    found = []
+def _moments(model: keras.Model) -> dict[int, tf.Tensor]:
+    """In a graph, the moments of what is multiplied by each whole weight, by its place."""
+    graph = tf.compat.v1.get_default_graph()
+    captured = {internal.name: id(external) for external, internal in graph.captures}
+    places = {id(weight.value.handle): place for place, weight in enumerate(model.weights)}
+    found: dict[int, list[tf.Tensor]] = {}
     for op in graph.get_operations():
         if op.type not in _PRODUCTS:
             continue
         source = op.inputs[1]
         while source.op.type in ("Identity", "ReadVariableOp"):
             source = source.op.inputs[0]
-        variable = by_handle.get(id(captured.get(source.name)))
+        place = places.get(captured.get(source.name, 0))
         transposed = _PRODUCTS[op.type] and op.get_attr(_PRODUCTS[op.type])
-        if variable is not None and not transposed:
-            found.append((variable, _rows(op)))
-    return found
+        if place is not None and not transposed:
+            found.setdefault(place, []).append(_moment(_rows(op)))
+    return {place: tf.add_n(moments) for place, moments in found.items()}
 
 
 def _rows(op: Any) -> tf.Tensor:

@@ -62,6 +62,10 @@ class Evaluation:
     logits: np.ndarray
 
 
+def _as_it_is(model: keras.Model) -> keras.Model:
+    return model
+
+
 @dataclass(frozen=True)
 class Task:
     """A use of recurrent models: its data, model, loss and measures.
@@ -84,6 +88,8 @@ class Task:
         decode: A batch of logits as answers for people.
         listen: Figures of the model as a stream hears it, in named groups, as JSON, with pictures
             in the folder; None for a task whose models are asked for whole sequences alone.
+        exported: The model that exports hold, made of a trained one: it answers once for a whole
+            sequence.
         presets: Named bundles of `key=value` assignments, as `--preset` takes them.
     """
 
@@ -103,6 +109,7 @@ class Task:
     plot: Callable[[Evaluation, Path], list[Path]]
     decode: Callable[[Any, np.ndarray], list[dict[str, Any]]]
     listen: Callable[[keras.Model, Any, Any, Path, Report], dict[str, dict[str, Any]]] | None = None
+    exported: Callable[[keras.Model], keras.Model] = _as_it_is
     presets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def spec(self, data: str | None = None, assignments: Sequence[str] = ()) -> RunSpec:

@@ -17,8 +17,18 @@ from rnnapp.tasks.base import Evaluation, NoSettings, Task
 if TYPE_CHECKING:
     import keras
 
-# One that reads forwards alone, so that it answers word by word, and runs wherever steps do.
-PRESETS = {"streaming": ("bidirectional=false", "pooling=last")}
+PRESETS = {
+    # Reads forwards alone, so that it answers word by word, and runs wherever steps do.
+    "streaming": ("bidirectional=false", "pooling=last"),
+    # Some thousand short sentences, learnt by heart unless much is dropped.
+    "sentences": (
+        "dim=200",
+        "pooling=mean_max",
+        "token_dropout=0.4",
+        "embedding.dropout=0.5",
+        "model.dropout=0.5",
+    ),
+}
 
 
 def _default_data(folder: Path, report: Report) -> None:

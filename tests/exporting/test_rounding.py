@@ -97,3 +97,20 @@ def test_convolutions_are_rounded_by_their_patches() -> None:
     assert_on_grid(kernel.reshape(9, 32), before.reshape(9, 32))
     usual = nearest(before.reshape(9, 32)).reshape(before.shape)
     assert error(kernel) < error(usual)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("pooling", ["last", "max"])
+def test_models_without_steps_are_rounded_too(cell: str, pooling: str) -> None:
+    """In both directions, by one scale for all outputs, as old runtimes have it."""
+    spec = RNNSpec(cell, units=8, num_layers=2, bidirectional=True, pooling=pooling)
+    model = many_to_one(spec, 3, num_features=6)
+    before = {weight.path: weight.numpy() for weight in model.weights}
+    sequences = np.random.default_rng(0).normal(size=(4, 12, 6)).astype(np.float32)
+    round_weights(model, sequences, shared=True)
+    for weight in model.weights:
+        kernel, original = weight.numpy(), before[weight.path]
+        if kernel.ndim == 2 and "bias" not in weight.path:
+            assert_on_grid(kernel.reshape(-1, 1), original.reshape(-1, 1))
+        else:
+            np.testing.assert_array_equal(kernel, original, err_msg=weight.path)
