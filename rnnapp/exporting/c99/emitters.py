@@ -75,6 +75,7 @@ EMITTERS: dict[type, Emitter] = {
     keras.layers.BatchNormalization: stack.batch_norm,
     keras.layers.Dense: stack.dense,
     keras.layers.Dropout: _same,
+    keras.layers.Embedding: front.embedding,
     keras.layers.GRU: stack.gru,
     keras.layers.LSTM: stack.lstm,
     keras.layers.LayerNormalization: stack.layer_norm,

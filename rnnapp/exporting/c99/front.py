@@ -1,4 +1,4 @@
-"""The front of a model in C: audio frames, their running mean, causal convolutions.
+"""The front of a model in C: embeddings, audio frames, their running mean, causal convolutions.
 
 Each public function is an `Emitter`.
 """
@@ -8,12 +8,36 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from pipelines.text.tokenization import UNKNOWN
 from rnnapp.exporting.c99.program import Program, Value, floats, folded, number
 from rnnapp.layers import CausalConv, LogMel, RunningMean
 from rnnapp.layers.front import FLOOR, diagonal_blocks, mel_matrix
+
+
+def embedding(program: Program, layer: keras.layers.Embedding, x: Value) -> Value:
+    """Token ids to vectors."""
+    settings = program.struct(
+        "rnn_embedding",
+        f"{layer.name}_layer",
+        unknown=unknown_of(layer),
+        **program.table(f"{layer.name}_table", floats(layer.embeddings)),
+    )
+    y = program.output(x, (*x.shape, layer.output_dim))
+    program.step(f"rnn_embed({settings}, {x.name}, {x.size}, {y.name});")
+    return y
+
+
+def unknown_of(layer: keras.layers.Embedding) -> int:
+    """The id that stands for all outside of an embedding's vocabulary.
+
+    Args:
+        layer: The embedding.
+    """
+    return min(UNKNOWN, layer.input_dim - 1)
 
 
 def log_mel(program: Program, layer: LogMel, x: Value) -> Value:

@@ -103,7 +103,8 @@ class Step:
     def __init__(self, name: str, library: ctypes.CDLL, interface: dict) -> None:
         self.name, self.signatures = name, ["step"]
         self._function = library[interface["function"]]
-        self._function.argtypes = [np.ctypeslib.ndpointer(np.float32, flags="C")] * 3
+        dtypes = (np.float32, interface["input_dtype"], np.float32)
+        self._function.argtypes = [np.ctypeslib.ndpointer(dtype, flags="C") for dtype in dtypes]
         self._function.restype = None
         self._floats = interface["state_bytes"] // 4
         self._inputs, self._outputs = (
@@ -111,25 +112,26 @@ class Step:
             for part in ("inputs", "outputs")
         )
         self._data, *self._states = self._inputs
+        self._dtypes = {self._data: np.dtype(interface["input_dtype"])}
         *self._kept, self._filled = self._outputs
 
     def inputs(self, signature: str) -> dict[str, TensorInfo]:
         """Describes the inputs of the step: new input, then the states."""
         self._check(signature)
-        return _infos(self._inputs)
+        return self._infos(self._inputs)
 
     def outputs(self, signature: str) -> dict[str, TensorInfo]:
         """Describes the outputs of the step: the answers, then the new states."""
         self._check(signature)
         following = {NEXT + name: self._inputs[name] for name in self._states}
-        return _infos({**self._outputs, **following})
+        return self._infos({**self._outputs, **following})
 
     def run(self, signature: str, /, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Runs one step.
 
         Args:
             signature: "step".
-            **inputs: float32 values by name.
+            **inputs: Values by name, as `inputs` describes them.
 
         Returns:
             float32 values of each output, by name.
@@ -150,7 +152,8 @@ class Step:
         for name, view in zip(self._states, views, strict=False):
             view[:] = inputs[name]
         filled = np.zeros(self._outputs[self._filled], np.float32)
-        self._function(struct, np.ascontiguousarray(inputs[self._data], np.float32), filled)
+        new = np.ascontiguousarray(inputs[self._data], self._dtypes[self._data])
+        self._function(struct, new, filled)
         names = [*(NEXT + name for name in self._states), *self._kept]
         return {self._filled: filled, **dict(zip(names, views, strict=True))}
 
@@ -158,7 +161,8 @@ class Step:
         if signature not in self.signatures:
             raise ValueError(f"{self.name} must have the signature `{signature}`. It has: step")
 
-
-def _infos(shapes: dict[str, tuple[int, ...]]) -> dict[str, TensorInfo]:
-    dtype = np.dtype(np.float32)
-    return {name: TensorInfo(name, shape, dtype) for name, shape in shapes.items()}
+    def _infos(self, shapes: dict[str, tuple[int, ...]]) -> dict[str, TensorInfo]:
+        return {
+            name: TensorInfo(name, shape, self._dtypes.get(name, np.dtype(np.float32)))
+            for name, shape in shapes.items()
+        }

@@ -1,14 +1,17 @@
 /* Hears standard input, and prints the most probable label of every step.
  *
- * It reads 16 bit PCM, little-endian, one channel, at RNNAPP_SAMPLE_RATE; or float features in the
- * machine's own format, where the model has no audio front end.
+ * It reads 16 bit PCM, little-endian, one channel, at RNNAPP_SAMPLE_RATE; or token ids in decimal
+ * digits, with white space between; or float features in the machine's own format, where the model
+ * has neither an audio front end nor a vocabulary.
  */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "model.h"
 
-#ifdef RNNAPP_SAMPLE_RATE
-static int read_input(float *input)
+#if defined RNNAPP_SAMPLE_RATE
+static float input[RNNAPP_INPUT_SIZE];
+static int read_input(void)
 {
     unsigned char bytes[2 * RNNAPP_INPUT_SIZE];
     if (fread(bytes, sizeof bytes, 1, stdin) != 1)
@@ -19,8 +22,18 @@ static int read_input(float *input)
     }
     return 1;
 }
+#elif defined RNNAPP_VOCABULARY_SIZE
+static int32_t input[RNNAPP_INPUT_SIZE];
+static int read_input(void)
+{
+    int count = 0;
+    while (count < RNNAPP_INPUT_SIZE && scanf("%" SCNd32, &input[count]) == 1)
+        count++;
+    return count == RNNAPP_INPUT_SIZE;
+}
 #else
-static int read_input(float *input)
+static float input[RNNAPP_INPUT_SIZE];
+static int read_input(void)
 {
     return fread(input, sizeof *input, RNNAPP_INPUT_SIZE, stdin) == RNNAPP_INPUT_SIZE;
 }
@@ -29,9 +42,9 @@ static int read_input(float *input)
 int main(void)
 {
     static rnnapp_state state;
-    static float input[RNNAPP_INPUT_SIZE], probabilities[RNNAPP_NUM_LABELS];
+    static float probabilities[RNNAPP_NUM_LABELS];
     rnnapp_reset(&state);
-    while (read_input(input)) {
+    while (read_input()) {
         int best = 0;
         rnnapp_step(&state, input, probabilities);
         for (int i = 1; i < RNNAPP_NUM_LABELS; i++)

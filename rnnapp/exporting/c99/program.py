@@ -22,7 +22,7 @@ class UnsupportedLayerError(ValueError):
 
 @dataclass(frozen=True)
 class Value:
-    """An array of floats in the program.
+    """An array in the program, of floats; of token ids where an embedding reads it.
 
     Args:
         name: Its expression in C.
@@ -34,7 +34,7 @@ class Value:
 
     @property
     def size(self) -> int:
-        """How many floats it holds."""
+        """How many numbers it holds."""
         return math.prod(self.shape)
 
     @property
@@ -135,9 +135,27 @@ class Program:
         if not (self.int8 and quantize):
             return {**sizes, "floats": self.array(name, weights.T)}
         self.need(bytes=columns)
-        values, scales = quantized(_finite(name, weights))
+        return {**sizes, **self._rounded(name, weights)}
+
+    def table(self, name: str, vectors: np.ndarray) -> dict[str, object]:
+        """Defines vectors that are looked up, as int8 where the program says so.
+
+        Args:
+            name: Of the table.
+            vectors: Floats (tokens, features).
+
+        Returns:
+            The initializers of an `rnn_embedding`.
+        """
+        tokens, features = vectors.shape
+        sizes: dict[str, object] = {"tokens": tokens, "features": features}
+        if not self.int8:
+            return {**sizes, "floats": self.array(name, vectors)}
+        return {**sizes, **self._rounded(name, vectors)}
+
+    def _rounded(self, name: str, rows: np.ndarray) -> dict[str, object]:
+        values, scales = quantized(_finite(name, rows))
         return {
-            **sizes,
             "bytes": self.array(name, values),
             "scales": self.array(f"{name}_scales", scales),
         }

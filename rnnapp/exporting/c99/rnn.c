@@ -170,6 +170,20 @@ void rnn_push(float *state, size_t size, const float *x, size_t count)
     memcpy(state + size - taken, x + count - taken, taken * sizeof *state);
 }
 
+void rnn_embed(const rnn_embedding *table, const int32_t *ids, size_t timesteps, float *y)
+{
+    const size_t features = table->features;
+    for (size_t t = 0; t < timesteps; t++, y += features) {
+        const int32_t id = ids[t] >= 0 && ids[t] < table->tokens ? ids[t] : table->unknown;
+        const size_t first = (size_t)id * features;
+        if (table->floats)
+            memcpy(y, table->floats + first, features * sizeof *y);
+        else
+            for (size_t i = 0; i < features; i++)
+                y[i] = table->scales[id] * (float)table->bytes[first + i];
+    }
+}
+
 static void swap(float *a, float *b)
 {
     const float kept = *a;

@@ -48,6 +48,18 @@ void rnn_softmax(const float *x, size_t count, float *y);
  * 0 may be NULL, here and below. */
 void rnn_push(float *state, size_t size, const float *x, size_t count);
 
+/* A vector for each token: float, or int8 with a scale for each. */
+typedef struct {
+    int32_t tokens, unknown;  /* the id that stands for those below 0, or of `tokens` and above */
+    size_t features;
+    const float *floats;      /* (tokens, features); NULL if int8 */
+    const int8_t *bytes;      /* (tokens, features); NULL if float */
+    const float *scales;      /* (tokens); NULL if float */
+} rnn_embedding;
+
+/* Maps token ids (timesteps) to y (timesteps, features). */
+void rnn_embed(const rnn_embedding *table, const int32_t *ids, size_t timesteps, float *y);
+
 /* Log-mel or MFCC frames of a waveform. */
 typedef struct {
     size_t frame_length, frame_step;

@@ -28,15 +28,16 @@ def write(model: keras.Model, labels: Sequence[str], folder: Path, variant: str)
     """Writes a causal model's step as C99 that needs nothing but the C library.
 
     Args:
-        model: A functional model with one output, its logits.
+        model: A functional model with one output, its logits: of a sequence, or of each timestep.
         labels: The names of the classes.
         folder: Where the sources go; made if need be.
-        variant: One of `VARIANTS`. With "int8", the weights of matrices are int8, their inputs are
-            rounded to int8 as they come, and all else is float.
+        variant: One of `VARIANTS`. With "int8", embeddings and the weights of matrices are int8,
+            the inputs of matrices are rounded to int8 as they come, and all else is float.
 
     Raises:
         NotCausalError: If the model has no step.
-        UnsupportedLayerError: If a layer has no kernel in C, or the input is not of floats.
+        UnsupportedLayerError: If a layer has no kernel in C, or the input is neither of floats nor
+            of token ids.
         ValueError: If the variant, the labels or a weight is not what it must be.
     """
     from rnnapp.layers.streaming import StepModel  # loads Keras
@@ -47,16 +48,16 @@ def write(model: keras.Model, labels: Sequence[str], folder: Path, variant: str)
     stepper = StepModel(model)
     program, outputs = _program(stepper, variant == "int8")
     shapes = [value.shape for value in outputs]
-    if shapes != [(len(labels),)]:
+    if shapes not in ([(len(labels),)], [(1, len(labels))]):
         raise ValueError(
             f"The model must answer a step with one vector of {len(labels)} logits, one for each "
             f"label. Received: outputs of shapes {shapes}"
         )
-    answer = (1, len(labels))
+    answer = (1, *shapes[0])
     answers = {"logits": answer, "probabilities": answer}
     fields = {
         **_fields(stepper, program, outputs[0]),
-        "weights": "int8, with a scale for each output" if program.int8 else "float",
+        "weights": "int8, with a scale for each output or token" if program.int8 else "float",
         "ram": program.ram + 4 * len(labels),  # the logits are in the struct as well
         "num_labels": len(labels),
         "labels": strings(labels),
@@ -128,9 +129,12 @@ def _program(stepper: StepModel, int8: bool) -> tuple[Program, list[Value]]:
     """The program of a step, and its outputs."""
     from rnnapp.exporting.c99.emitters import emit  # loads Keras
 
-    if stepper.input_dtype.name != "float32":
+    # The embedding, which has weights, is behind a front.
+    tokens = stepper.part != "front" and _embedding(stepper.model) is not None
+    if stepper.input_dtype.name != ("int32" if tokens else "float32"):
         raise UnsupportedLayerError(
-            f"The model's input must be float32. Received: {stepper.input_dtype.name}"
+            "The model's input must be float32, or int32 for an embedding. "
+            f"Received: {stepper.input_dtype.name}"
         )
     program = Program(int8, stepper.state_shapes)
     return program, emit(stepper, program)
@@ -149,6 +153,7 @@ def _describe(
     specs = {name: spec.shape.as_list() for name, spec in step_specs(stepper, 1).items()}
     interface = {
         "function": function,
+        "input_dtype": stepper.input_dtype.name,
         "inputs": specs,
         "outputs": outputs,
         "state_bytes": fields["ram"],
@@ -188,23 +193,49 @@ def _input(stepper: StepModel) -> dict[str, str]:
     from rnnapp.layers import LogMel
 
     size = math.prod(stepper.input_shape)
-    defined = f"#define RNNAPP_INPUT_SIZE {size}"
-    for op in stepper.model.operations:
-        if isinstance(op, LogMel):
-            rate = op.settings["sample_rate"]
-            return {
-                "sizes": f"#define RNNAPP_SAMPLE_RATE {rate}  /* hertz */\n{defined}",
-                "input": f"{size} samples from -1 to 1, which are {1000 * size / rate:g} ms",
-                "format": f"16 bit PCM of one channel at {rate} hertz",
-                "command": f"sox clip.wav -t raw -r {rate} -c 1 -e signed -b 16 - | ./",
-            }
-    shape = " x ".join(map(str, stepper.input_shape))
+    log_mel = next((op for op in stepper.model.operations if isinstance(op, LogMel)), None)
+    embedding = _embedding(stepper.model)
+    if log_mel is not None:
+        fields = _samples(size, log_mel.settings["sample_rate"])
+    elif embedding is not None:
+        fields = _token_ids(embedding)
+    else:
+        fields = {
+            "sizes": "",
+            "input": f"{' x '.join(map(str, stepper.input_shape))} features",
+            "format": "floats, a step of features after another,",
+            "command": "cat features.raw | ./",
+        }
+    sizes = f"{fields['sizes']}#define RNNAPP_INPUT_SIZE {size}"
+    return {**fields, "ctype": "float" if embedding is None else "int32_t", "sizes": sizes}
+
+
+def _samples(size: int, rate: float) -> dict[str, str]:
     return {
-        "sizes": defined,
-        "input": f"{shape} features",
-        "format": "floats, a step of features after another,",
-        "command": "cat features.raw | ./",
+        "sizes": f"#define RNNAPP_SAMPLE_RATE {rate}  /* hertz */\n",
+        "input": f"{size} samples from -1 to 1, which are {1000 * size / rate:g} ms",
+        "format": f"16 bit PCM of one channel at {rate} hertz",
+        "command": f"sox clip.wav -t raw -r {rate} -c 1 -e signed -b 16 - | ./",
     }
+
+
+def _token_ids(embedding: keras.layers.Embedding) -> dict[str, str]:
+    from rnnapp.exporting.c99.front import unknown_of
+
+    return {
+        "sizes": f"#define RNNAPP_VOCABULARY_SIZE {embedding.input_dim}\n",
+        "input": "RNNAPP_INPUT_SIZE token ids, from 0 to\n * RNNAPP_VOCABULARY_SIZE - 1. "
+        f"Any other is taken for {unknown_of(embedding)}, the unknown token",
+        "format": "token ids, numbers with spaces between,",
+        "command": "echo 5 4 6 | ./",
+    }
+
+
+def _embedding(model: keras.Model) -> keras.layers.Embedding | None:
+    """What takes a model's token ids; None where it takes something else."""
+    from keras.layers import Embedding
+
+    return next((op for op in model.operations if isinstance(op, Embedding)), None)
 
 
 def _scratch(program: Program) -> str:

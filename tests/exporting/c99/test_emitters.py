@@ -159,19 +159,19 @@ KERNELS = ", ".join(sorted(kind.__name__ for kind in EMITTERS))
             "`back` has go_backwards=True",
         ),
         (
-            lambda: chain(keras.layers.GRU(4, return_sequences=True), DENSE()),
+            lambda: chain(keras.layers.GRU(4, return_sequences=True)),
             ValueError,
-            r"one vector of 3 logits, one for each label. Received: outputs of shapes \[\(1, 3\)\]",
+            r"Received: outputs of shapes \[\(1, 4\)\]",
         ),
         (
             lambda: chain(keras.layers.GRU(4)),
             ValueError,
-            r"Received: outputs of shapes \[\(4,\)\]",
+            r"one vector of 3 logits, one for each label. Received: outputs of shapes \[\(4,\)\]",
         ),
         (
             lambda: chain(keras.layers.Masking(), keras.layers.GRU(3), dtype="int32"),
             ValueError,
-            "input must be float32. Received: int32",
+            "input must be float32, or int32 for an embedding. Received: int32",
         ),
     ],
 )
