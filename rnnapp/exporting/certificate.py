@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,8 @@ from rnnapp.exporting.runtimes import RUNTIMES
 from rnnapp.progress import Report
 
 MAX_QUALITY_LOSS = 0.01
+Job = tuple[str, str]
+"""A format and a runtime, by name."""
 
 
 @dataclass(frozen=True)
@@ -121,16 +126,16 @@ def certify(
     certificate = without(known, formats) if known else {"checks": [], "not_run": []}
     checks, not_run = certificate["checks"], certificate["not_run"]
     jobs = [(name, runtime) for name in formats for runtime in FORMATS[name].runtimes]
-    cases, versions = _cases(reference), dict[str, str]()
-    for done, (name, runtime) in enumerate(jobs):
-        report(done, len(jobs))
+    cases, versions, present = _cases(reference), dict[str, str](), list[Job]()
+    for name, runtime in jobs:
         if reason := RUNTIMES[runtime].absence:
             not_run.append({"format": name, "runtime": runtime, "reason": reason})
             continue
         versions[runtime] = RUNTIMES[runtime].version
-        found = _checks(folder, name, runtime, cases, streams, max_quality_loss)
+        present.append((name, runtime))
+    judge = functools.partial(_checks, folder, cases, streams, max_quality_loss)
+    for found in _side_by_side(judge, present, report):
         checks += [check.to_dict() for check in found]
-    report(len(jobs), len(jobs))
     certificate |= {
         "checks": checks,
         "not_run": not_run,
@@ -256,15 +261,28 @@ def _cases(reference: Reference) -> dict[str, Case]:
     return cases | ({"texts": texts} if texts else {})
 
 
+def _side_by_side(
+    judge: Callable[[Job], list[Check]], jobs: list[Job], report: Report
+) -> list[list[Check]]:
+    """Runs jobs in this process one after the other, and those in others beside them likewise."""
+    found: dict[Job, list[Check]] = {}
+
+    def lane(apart: bool) -> None:
+        for job in jobs:
+            if RUNTIMES[job[1]].apart == apart:
+                found[job] = judge(job)
+                report(len(found), len(jobs))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lane, (True, False)))
+    return [found[job] for job in jobs]
+
+
 def _checks(
-    folder: Path,
-    name: str,
-    runtime: str,
-    cases: dict[str, Case],
-    streams: bool,
-    max_quality_loss: float,
+    folder: Path, cases: dict[str, Case], streams: bool, max_quality_loss: float, job: Job
 ) -> list[Check]:
     """An artefact in a runtime, by each of its signatures."""
+    name, runtime = job
     form = FORMATS[name]
     empty = Check(name, runtime, "", "", form.bound, max_quality_loss)
     checks = []

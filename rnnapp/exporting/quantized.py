@@ -21,6 +21,8 @@ from rnnapp.exporting import flatbuffer, lowering, signatures
 from rnnapp.layers.streaming import StepModel, has_front
 
 ARITHMETIC = "all but products"
+# One bit of sixteen: what is cut off, being louder than all before, errs by more than rounding.
+_HEADROOM = 2.0
 _ANSWER = "probabilities"  # never integers: rounded to a 256th, small ones are all the same
 
 
@@ -118,10 +120,11 @@ class IntegerStep:
         (name,) = front.inputs
         return [front(**{name: step})[signatures.FEATURES] for step in steps]
 
-    def _examples(self) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    def _examples(self, loudness: float = 1.0) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
         """The inputs of every step: features, and states as they are reached in use."""
         stepper = Stepper(load(self.float_body))
-        for features in self._heard:
+        for heard in self._heard:
+            features = heard if heard.dtype.kind == "i" else heard * np.float32(loudness)
             yield "step", {self.body.input_name: features, **stepper.states}
             stepper(**{self.body.input_name: features})
 
@@ -140,7 +143,7 @@ class IntegerStep:
     def _sixteen_bits(self) -> bytes:
         def quantize(converter: Any) -> None:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = self._examples
+            converter.representative_dataset = lambda: self._examples(_HEADROOM)
             converter.target_spec.supported_ops = [
                 tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
                 # What has no kernel of integers stays one of floats: a division, for one.

@@ -33,12 +33,14 @@ class Runtime:
         package: The Python package that it is or needs; "" for what is no package here.
         missing: What else it lacks on this machine, as a reason for people; None if nothing.
         asked: Says its version, where no package here does.
+        apart: Whether it runs in a process of its own.
     """
 
     load: Callable[[Path], AbstractContextManager[Runnable]]
     package: str = ""
     missing: Callable[[], str | None] = _nothing
     asked: Callable[[], str] | None = None
+    apart: bool = False
 
     @property
     def absence(self) -> str | None:
@@ -150,7 +152,12 @@ def _proto_info(name: str, proto: Any) -> TensorInfo:
 def _in(
     environment: Environment, load: Callable[[Path], AbstractContextManager[Runnable]]
 ) -> Runtime:
-    return Runtime(load, missing=lambda: environment.absence, asked=lambda: environment.version)
+    return Runtime(
+        load,
+        missing=lambda: environment.absence,
+        asked=lambda: environment.version,
+        apart=True,
+    )
 
 
 RUNTIMES: dict[str, Runtime] = {
@@ -162,5 +169,7 @@ RUNTIMES: dict[str, Runtime] = {
     "mediapipe": _in(MEDIAPIPE, environments.mediapipe),
     "tflite_micro": Runtime(micro.load, "tflite_micro", c99.missing),  # fronts are compiled
     "c99": Runtime(c99.load, missing=c99.missing, asked=library.compiler_version),
-    "chromium": Runtime(chromium.load, "playwright", chromium.missing, chromium.version),
+    "chromium": Runtime(
+        chromium.load, "playwright", chromium.missing, chromium.version, apart=True
+    ),
 }

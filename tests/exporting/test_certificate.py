@@ -26,7 +26,7 @@ from rnnapp.replay import Replay
 from ..layers.conftest import CONVOLUTIONS, FEATURES, feature_model, sequences
 
 UNIT, TIMESTEPS, EXAMPLES = 2, 12, 10
-JUDGED = 7  # the others calibrate
+JUDGED = 10
 BOUND = 1e-4
 SIGNATURES = ("predict", "padded", "step")
 Spoiler = Callable[[np.ndarray, int], np.ndarray]
