@@ -73,6 +73,10 @@ def answer(run: Run, pipeline: Any, split: str = "test", name: str | None = None
         ValueError: If the run is not finished, or the split is unknown or empty.
     """
     model = run.load_model()
+    if run.task.answers:
+        with progress.bar("Evaluating") as report:
+            settings = run.spec.evaluation
+            return run.task.answers(model, pipeline, split, name or split, settings, report)
     targets, logits = _answers(model, pipeline, split, run.spec.train.batch_size)
     return Evaluation(model, pipeline, name or split, targets, logits)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -172,3 +173,84 @@ def drift(places: Sequence[int], differences: Mapping[str, Sequence[float]], pic
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(picture, dpi=120)
     return picture
+
+
+def surprise(
+    tokens: Sequence[str], nats: np.ndarray, picture: Path, gap: bool = False, columns: int = 80
+) -> Path:
+    """Draws a text with its tokens coloured by how little a model expected them.
+
+    Args:
+        tokens: The text.
+        nats: Negative log-probability of each, (tokens,).
+        picture: The PNG file to write.
+        gap: Put a space between tokens.
+        columns: Characters in a row.
+
+    Returns:
+        `picture`.
+    """
+    places = _places(tokens, gap, columns)
+    rows = 1 + max(row for row, _ in places)
+    grid = np.full((rows, columns), np.nan)
+    figure = _figure(columns * 0.11 + 1.2, rows * 0.24 + 0.5)
+    axes = figure.subplots()
+    for token, (row, column), value in zip(tokens, places, nats, strict=True):
+        shown = token.replace("\n", "\u21b5")  # a sign for the end of a line
+        grid[row, column : column + len(shown)] = value
+        for place, character in enumerate(shown[: columns - column], column):
+            axes.text(place, row, character, ha="center", va="center", family="monospace", size=8)
+    image = axes.imshow(grid, cmap="OrRd", vmin=0, vmax=8, alpha=0.7, aspect="auto")
+    figure.colorbar(image, ax=axes, label="nats", pad=0.01)
+    axes.set_title(f"{np.mean(nats):.2f} nats a token", fontsize=9)
+    axes.set_axis_off()
+    figure.savefig(picture, dpi=120)
+    return picture
+
+
+def _places(tokens: Sequence[str], gap: bool, columns: int) -> list[tuple[int, int]]:
+    """The row and column that each token begins at, as it is written from left to right."""
+    row = column = 0
+    places = []
+    for token in tokens:
+        if column and column + len(token) > columns:
+            row, column = row + 1, 0
+        places.append((row, column))
+        row, column = (row + 1, 0) if token == "\n" else (row, column + len(token) + gap)
+    return places
+
+
+def attention(
+    weights: np.ndarray, source: Sequence[str], target: Sequence[str], picture: Path
+) -> Path:
+    """Draws which words of a source each word of its translation attended to.
+
+    Args:
+        weights: Shares, (target words, source words).
+        source: Words of the source.
+        target: Words of the translation.
+        picture: The PNG file to write.
+
+    Returns:
+        `picture`.
+    """
+    figure = _figure(2.5 + 0.45 * len(source), 1.8 + 0.35 * len(target))
+    axes = figure.subplots()
+    image = axes.imshow(weights, vmin=0, vmax=1, cmap="Greys", aspect="auto")
+    figure.colorbar(image, ax=axes, label="share of attention", shrink=0.8)
+    # Words are written as they are: a dollar sign begins no formula.
+    plain = {"parse_math": False}
+    axes.set_xticks(range(len(source)), map(_word, source), rotation=60, ha="left", **plain)
+    axes.set_yticks(range(len(target)), map(_word, target), **plain)
+    axes.xaxis.tick_top()
+    with warnings.catch_warnings():
+        # Of a script that no font at hand can write, boxes are drawn.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(picture, dpi=120)
+    return picture
+
+
+def _word(token: str) -> str:
+    """A token that can be seen, and leaves room for a picture."""
+    shown = "".join("\u2423" if character.isspace() else character for character in token)
+    return shown if len(shown) <= 20 else f"{shown[:19]}\u2026"

@@ -171,7 +171,8 @@ def compiled(run: Run, pipeline: Any) -> keras.Model:
         pipeline: Its pipeline, with data.
 
     Returns:
-        A compiled model with new weights, or with those of the run that it starts from.
+        A compiled model with new weights, or with those of the run that it starts from; or what
+        the task trains in its place.
 
     Raises:
         ValueError: If that run's model has another form, or knows other labels.
@@ -181,6 +182,10 @@ def compiled(run: Run, pipeline: Any) -> keras.Model:
     model = run.task.build(spec.model, pipeline)
     if spec.train.start is not None:
         _start_from(Run.open(spec.train.start), model, pipeline)
+    averages, trainer = spec.train.optimizer == "asgd", run.task.trainer
+    must = f"adamw for {spec.task}, whose training averages no weights"
+    require(trainer is not None or not averages, "optimizer", must, spec.train.optimizer)
+    model = trainer(model, spec.model, spec.train) if trainer else model
     steps = pipeline.num_batches("train", spec.train.batch_size)
     model.compile(
         optimizer=optimizer(spec.train, steps * spec.train.epochs),
@@ -208,12 +213,18 @@ def _start_from(begun: Run, model: keras.Model, pipeline: Any) -> None:
 
 
 def optimizer(spec: TrainSpec, total_steps: int) -> keras.optimizers.Optimizer:
-    """AdamW under a linear warm-up and a cosine decay to zero.
+    """AdamW under a linear warm-up and a cosine decay to zero; or SGD at a constant rate.
 
     Args:
         spec: The training.
         total_steps: Steps of the whole training.
     """
+    if spec.optimizer == "asgd":  # whose weights are averaged: see `rnnapp.averaging`
+        return keras.optimizers.SGD(
+            spec.learning_rate,
+            weight_decay=spec.weight_decay or None,
+            global_clipnorm=spec.clip_norm or None,
+        )
     warmup = round(spec.warmup_fraction * total_steps)
     schedule = keras.optimizers.schedules.CosineDecay(
         spec.learning_rate if not warmup else 0.0,
@@ -246,7 +257,11 @@ def _fit(
         validation_data=validation,
         initial_epoch=keeper.state.epoch,
         epochs=spec.epochs,
-        callbacks=[keeper, keras.callbacks.TensorBoard(logs, write_graph=False)],
+        callbacks=[
+            *getattr(model, "callbacks", ()),
+            keeper,
+            keras.callbacks.TensorBoard(logs, write_graph=False),
+        ],
         shuffle=False,  # the pipeline has
         verbose=0,
     )
@@ -256,6 +271,7 @@ def _finish(model: keras.Model, pipeline: Any, keeper: Keeper) -> None:
     """Leaves the best model in the run folder, with what its exports will be held against."""
     run, folder = keeper.run, keeper.run.folder
     model.load_weights(keeper.best_weights)
+    model = model.finished() if hasattr(model, "finished") else model
     _switch_off_recurrent_dropout(model)
     for split, count, name in KEPT:
         Replay.draw(pipeline, split, count, run.spec.train.seed).save(folder / name)

@@ -52,6 +52,18 @@ TINY = (
 )
 
 
+# Everything that a resumed run must find again: dropout of all kinds, dropped weights.
+TINY_WRITER = (
+    "tokens=words",
+    "sequence_length=12",
+    "validation_percent=10",
+    "units=24",
+    "dim=16",
+    "token_dropout=0.05",
+    "weight_drop=0.1",
+    "batch_size=8",
+    "jit_compile=false",
+)
 TINY_READER = (
     "preset=streaming",
     "cell=gru",
@@ -153,6 +165,37 @@ def reader_exported(reader: Run, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
     folder = tmp_path_factory.mktemp("exported") / "reviews"
     return export(reader, folder, formats=[*READER_FORMATS])
+
+
+@pytest.fixture(scope="session")
+def tales(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty pages of invented tales."""
+    from pipelines.text import tales
+
+    path = tmp_path_factory.mktemp("data") / "tales.txt"
+    tales.write(path, 36_000)
+    return path
+
+
+@pytest.fixture(scope="session")
+def writer(tales: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished and evaluated run of a language model on the tales; not to be changed."""
+    from rnnapp import evaluate, train
+
+    folder = tmp_path_factory.mktemp("runs") / "tales"
+    settings = [*TINY_WRITER, "epochs=5", "learning_rate=0.03"]
+    run = train("language_model", tales, folder, settings=settings)
+    evaluate(run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def writer_exported(writer: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its export in some formats; never to be changed."""
+    from rnnapp import export
+
+    folder = tmp_path_factory.mktemp("exported") / "tales"
+    return export(writer, folder, formats=["saved_model", "tflite_float", "c99_float"])
 
 
 @pytest.fixture(scope="session")

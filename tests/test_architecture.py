@@ -19,8 +19,12 @@ ROOT = Path(__file__).parents[1]
 # its public names are for users, and a part that took them would reach every floor.
 FLOORS = (
     {"specs", "overrides", "progress", "files", "device", "pipelines"},
-    {"layers", "losses", "metrics", "decoding", "plots", "replay", "checkpoints"},
-    {"builders"},
+    {
+        *("layers", "losses", "metrics", "decoding", "plots", "replay", "checkpoints"),
+        *("averaging", "token_losses", "translation_metrics", "translation_spec"),
+    },
+    {"builders", "language", "generation", "encoder_decoder"},
+    {"backpropagation"},
     {"tasks", "runs", "keeper"},
     {"training", "evaluation", "prediction", "exporting", "serving", "tuning"},
     {"getting_started"},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 import tensorflow as tf
@@ -12,9 +13,10 @@ from pipelines.base import SPLITS, BadInputs, Progress, require
 from pipelines.text import batches, files, index, state, store, tokenization
 from pipelines.text.graph import TokenizerGraph
 from pipelines.text.index import Example
+from pipelines.text.spacing import Spacing
 from pipelines.text.spec import PairSpec
 from pipelines.text.store import Ragged
-from pipelines.text.tokenization import BEGIN
+from pipelines.text.tokenization import BEGIN, Tokenizer, WordTokenizer
 
 __all__ = ["PairPipeline", "PairSpec"]
 
@@ -35,11 +37,14 @@ class PairPipeline:
         self.examples: list[Example] = []
         self.source = tokenization.of(self.spec)
         self.target = tokenization.of(self.spec)
+        self.spacing = Spacing()
         self._bad = BadInputs(self.spec.on_bad_input)
         self._seed = 0
         self._fitted = False
         self._source_ids: Ragged
         self._target_ids: Ragged
+        self._texts: Ragged  # source and target by turns, of each pair that was read
+        self._places: list[int] = []  # of the pairs that are used, among them
 
     def fit(self, data: str, seed: int = 0, progress: Progress | None = None) -> PairPipeline:
         """Reads and splits some data, and finds a vocabulary for each side of the training split.
@@ -166,6 +171,21 @@ class PairPipeline:
         """
         return len(self._plan(split, batch_size).sizes)
 
+    def sentences(self, split: str) -> list[tuple[str, str]]:
+        """The pairs of a split as they were read.
+
+        Raises:
+            ValueError: If the split is unknown or empty.
+        """
+        batches.check_split(split, self.splits)
+        places = [2 * self._places[row] for row in self._rows(split)]
+        return [(self._texts.text(place), self._texts.text(place + 1)) for place in places]
+
+    def translation(self, target_ids: Sequence[int]) -> str:
+        """The text of a target's ids, spaced as the training split's targets are."""
+        text = self.target.decode(target_ids)
+        return self.spacing.join(text.split()) if _spaced(self.target) else text
+
     def encode(self, *raw: str | Path | tuple[str, str]) -> dict[str, np.ndarray]:
         """Makes the inputs of one batch, as training sees them.
 
@@ -178,7 +198,7 @@ class PairPipeline:
             "target_ids": int32 (batch, target timesteps)}`.
 
         Raises:
-            ValueError: If a source is empty or no UTF-8.
+            ValueError: If a source is empty, no UTF-8 or too long.
         """
         encoding = self.spec.encoding
         pairs = [
@@ -187,6 +207,8 @@ class PairPipeline:
         for text, _ in pairs:
             require(bool(text.strip()), "source", "more than whitespace", text)
         source = [np.array(self.source.encode(one), np.int32) for one, _ in pairs]
+        longest, limit = max(map(len, source), default=0), self.spec.max_tokens
+        require(limit is None or longest <= limit, "source", f"at most {limit} tokens", longest)
         fed = [np.array([BEGIN, *self.target.encode(one)], np.int32) for _, one in pairs]
         return {
             "source_ids": store.padded(source),
@@ -208,6 +230,7 @@ class PairPipeline:
         folder = Path(folder)
         self.source.save(folder / "source")
         self.target.save(folder / "target")
+        self.spacing.save(folder / "target")
         state.save(folder, self.spec, self._seed)
         index.write(self.examples, folder / "splits.csv")
 
@@ -224,6 +247,7 @@ class PairPipeline:
         pipeline._seed, pipeline._fitted = seed, True
         pipeline.source = tokenization.load(folder / "source")
         pipeline.target = tokenization.load(folder / "target")
+        pipeline.spacing = Spacing.load(folder / "target")
         return pipeline
 
     def _read(self, data: str, test_only: bool, progress: Progress | None) -> None:
@@ -239,8 +263,11 @@ class PairPipeline:
             train = [row for row, example in enumerate(read) if example.split == "train"]
             self.source = tokenization.of(self.spec).fit(texts.text(2 * row) for row in train)
             self.target = tokenization.of(self.spec).fit(texts.text(2 * row + 1) for row in train)
+            if _spaced(self.target):
+                told = (texts.text(2 * row + 1) for row in train)
+                self.spacing = Spacing.of(told, self.target)
             self._fitted = bool(train)
-        self.examples = []
+        self.examples, self._places, self._texts = [], [], texts
         both = store.collect(self._encoded(texts, read, progress))
         self._source_ids, self._target_ids = both.every(2, 0), both.every(2, 1)
         self._bad.warn()
@@ -266,6 +293,7 @@ class PairPipeline:
                 )
             else:
                 self.examples.append(example)
+                self._places.append(row)
                 yield source
                 yield target
             if progress:
@@ -279,6 +307,11 @@ class PairPipeline:
         rows = self._rows(split)
         lengths = np.stack([self._source_ids.lengths, self._target_ids.lengths + 1], axis=1)
         return batches.plan(rows, lengths[rows], batch_size)
+
+
+def _spaced(tokenizer: Tokenizer) -> TypeGuard[WordTokenizer]:
+    """Whether a tokenizer parts marks from words."""
+    return tokenizer.tokens in ("words", "subwords")
 
 
 def _sides(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,9 @@ from rnnapp.cli.common import (
     show,
     words_of,
 )
+
+if TYPE_CHECKING:
+    from rnnapp.generation import Generator
 
 
 @app.command("list")
@@ -173,13 +176,22 @@ def evaluate(
 def predict(
     source: Annotated[Path, typer.Argument(help="A run folder or an export folder.")],
     inputs: Annotated[list[str], typer.Argument(help="Files to answer; or texts.")],
+    set_: Settings = None,
     on_bad_input: BadInput = None,
     as_json: AsJson = False,
 ) -> None:
-    """Answers files or texts with a trained or an exported model."""
-    import rnnapp
+    """Answers files or texts with a trained or an exported model.
 
-    answers = rnnapp.predict(source, inputs, on_bad_input=on_bad_input or "skip")
+    A language model goes on with each text: `--set temperature=0.7 --set max_tokens=200`.
+    """
+    import rnnapp
+    from rnnapp.prediction import generator_of
+
+    settings = set_ or []
+    if not as_json and (generator := generator_of(source, settings)) is not None:
+        _write(generator, inputs)
+        return
+    answers = rnnapp.predict(source, inputs, settings=settings, on_bad_input=on_bad_input or "skip")
     if as_json:
         print(json.dumps({"answers": answers}, indent=2, ensure_ascii=False))
     for each in answers:
@@ -190,3 +202,12 @@ def predict(
             print(f"{each['input']}  {label}  {each['probabilities'][label]:.2f}")
     if any("error" in each for each in answers):
         raise typer.Exit(CHECK_FAILED)
+
+
+def _write(generator: Generator, prompts: list[str]) -> None:
+    """Writes on from each prompt, and shows every piece as it comes."""
+    for prompt in prompts:
+        print(prompt, end="", flush=True)
+        for piece in generator.write(prompt):
+            print(piece, end="", flush=True)
+        print()

@@ -38,7 +38,13 @@ def markdown(manifest: dict[str, Any], certificate: dict[str, Any]) -> str:
 
 def _about(manifest: dict[str, Any]) -> str:
     spec, model = manifest["spec"], manifest["spec"]["model"]
-    direction = "bidirectional " if model["bidirectional"] else ""
+    direction = "bidirectional " if model.get("bidirectional") else ""
+    further = (
+        [f", {len(convolutions)} convolutions"]
+        if (convolutions := model.get("convolutions"))
+        else []
+    )
+    further += [f", pooling `{model['pooling']}`"] if "pooling" in model else []
     trained = manifest["metrics"].get("training", {})
     parameters = f"{trained['parameters']:,} parameters. " if "parameters" in trained else ""
     streaming = manifest["streaming"]
@@ -46,9 +52,8 @@ def _about(manifest: dict[str, Any]) -> str:
     return (
         f"Task `{spec['task']}`, trained on "
         f"{spec['data'] or 'the default data that the task makes itself'}: "
-        f"{model['num_layers']} {direction}{model['cell']} layers of {model['units']} units, "
-        f"{len(model['convolutions'])} convolutions, pooling `{model['pooling']}`. {parameters}"
-        f"{streams}\n\nMade {manifest['created']} with "
+        f"{model['num_layers']} {direction}{model['cell']} layers of {model['units']} units"
+        f"{''.join(further)}. {parameters}{streams}\n\nMade {manifest['created']} with "
         + ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
         + "."
     )

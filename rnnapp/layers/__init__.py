@@ -1,4 +1,4 @@
-"""Layers of recurrent models: front ends, causal convolutions, recurrent stacks, pooling."""
+"""Layers of recurrent models: front ends, convolutions, recurrent stacks, pooling, attention."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import pkgutil
 import keras
 
 from rnnapp import specs
+from rnnapp.layers.attention import BahdanauAttention, LuongAttention
 from rnnapp.layers.convolution import CausalConv
+from rnnapp.layers.decoder import Decoder
 from rnnapp.layers.front import LogMel
+from rnnapp.layers.language import AdaptiveLogits, TiedEmbedding
+from rnnapp.layers.last import LastTimestep
 from rnnapp.layers.masking import MASK_VALUE, PadMarker
 from rnnapp.layers.normalization import RunningMean
 from rnnapp.layers.pooling import SequencePooling
@@ -22,11 +26,17 @@ CELLS: dict[str, type[keras.layers.RNN]] = {
 __all__ = [
     "CELLS",
     "MASK_VALUE",
+    "AdaptiveLogits",
+    "BahdanauAttention",
     "CausalConv",
+    "Decoder",
+    "LastTimestep",
     "LogMel",
+    "LuongAttention",
     "PadMarker",
     "Prelude",
     "RunningMean",
     "SequencePooling",
     "SpecAugment",
+    "TiedEmbedding",
 ]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 
-from rnnapp.tasks import speech_commands, text_classification
+from rnnapp.tasks import language_model, speech_commands, text_classification
 from rnnapp.tasks.base import Evaluation, RunSpec, Task
 
 TASKS: dict[str, Task] = {
     "speech_commands": speech_commands.TASK,
     "text_classification": text_classification.TASK,
+    "language_model": language_model.TASK,
 }
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from rnnapp.generation import Generator
+
 
 @dataclass(frozen=True)
 class NoSettings:
@@ -88,6 +90,14 @@ class Task:
         decode: A batch of logits as answers for people.
         listen: Figures of the model as a stream hears it, in named groups, as JSON, with pictures
             in the folder; None for a task whose models are asked for whole sequences alone.
+        trainer: What `fit` is called on in the place of a model, of the model, its settings and the
+            training's: it has `callbacks` for `fit`, and gives the trained model by `finished()`.
+            None fits the model itself.
+        answers: What `score` and `plot` judge, of a model, a pipeline with data, a split, the
+            evaluation's name and settings, and whom to report to; None asks for one answer to each
+            example.
+        generator: Writes texts by a model, of the model, a pipeline and settings of
+            `evaluation_spec`; None for a task whose models write none.
         exported: The model that exports hold, made of a trained one: it answers once for a whole
             sequence.
         presets: Named bundles of `key=value` assignments, as `--preset` takes them.
@@ -109,6 +119,9 @@ class Task:
     plot: Callable[[Evaluation, Path], list[Path]]
     decode: Callable[[Any, np.ndarray], list[dict[str, Any]]]
     listen: Callable[[keras.Model, Any, Any, Path, Report], dict[str, dict[str, Any]]] | None = None
+    trainer: Callable[[keras.Model, Any, TrainSpec], keras.Model] | None = None
+    answers: Callable[[keras.Model, Any, str, str, Any, Report], Any] | None = None
+    generator: Callable[[keras.Model, Any, Any], Generator] | None = None
     exported: Callable[[keras.Model], keras.Model] = _as_it_is
     presets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 

@@ -11,13 +11,19 @@ import pytest
 
 from rnnapp import layers
 from rnnapp.layers import (
+    AdaptiveLogits,
+    BahdanauAttention,
     CausalConv,
+    Decoder,
+    LastTimestep,
     LogMel,
+    LuongAttention,
     PadMarker,
     Prelude,
     RunningMean,
     SequencePooling,
     SpecAugment,
+    TiedEmbedding,
 )
 from rnnapp.layers.pooling import KINDS
 
@@ -32,8 +38,11 @@ LAYERS = {
     "spec_augment": (SpecAugment(1, 3, 2, 4, seed=5), [(5, 8)]),
     "conv": (CausalConv(3, 3, 2, 2, 2), [(6, 5, 1)]),
     "full_conv": (CausalConv(3, 3, 0), [(6, 5, 1)]),
+    "adaptive": (AdaptiveLogits(30, (8, 20)), [(5, 16)]),
     **{kind: (SequencePooling(kind, 3, 2), [(5, 8), (5,)]) for kind in KINDS},
 }
+# What takes states or integers is saved in models: see `test_encoder_decoder`, `test_language`.
+IN_MODELS = {BahdanauAttention, Decoder, LastTimestep, LuongAttention, TiedEmbedding}
 
 
 def test_all_layers_are_here() -> None:
@@ -43,7 +52,7 @@ def test_all_layers_are_here() -> None:
         for _, kind in inspect.getmembers(layers, inspect.isclass)
         if issubclass(kind, keras.layers.Layer)
     }
-    assert ours == {type(layer) for layer, _ in LAYERS.values()}
+    assert ours == {type(layer) for layer, _ in LAYERS.values()} | IN_MODELS
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -69,6 +69,11 @@ def _reshape(program: Program, layer: keras.layers.Reshape, x: Value) -> Value:
     return Value(x.name, (x.size // math.prod(inner), *inner))
 
 
+def _last(program: Program, layer: layers.LastTimestep, x: Value) -> Value:
+    before = (x.rows - 1) * x.features
+    return Value(f"{x.name} + {before}" if before else x.name, (x.features,))
+
+
 EMITTERS: dict[type, Emitter] = {
     ExpandDims: _expand_dims,
     keras.layers.Activation: stack.activation,
@@ -84,6 +89,7 @@ EMITTERS: dict[type, Emitter] = {
     keras.layers.SimpleRNN: stack.simple_rnn,
     keras.layers.SpatialDropout1D: _same,
     layers.CausalConv: front.causal_conv,
+    layers.LastTimestep: _last,
     layers.LogMel: front.log_mel,
     layers.PadMarker: _same,
     layers.Prelude: _prelude,

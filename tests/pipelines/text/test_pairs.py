@@ -168,3 +168,42 @@ def test_saved_pipeline_opens_the_same_splits(data: Path, tmp_path: Path) -> Non
     assert loaded.open(str(data), test_only=True).splits["test"] == 300
     with pytest.raises(ValueError, match="must be fitted or loaded"):
         PairPipeline().open(str(data))
+
+
+def test_sentences_are_those_of_the_batches(data: Path) -> None:
+    """References are what translators wrote, not what a tokenizer made of it."""
+    pipeline = PairPipeline(PairSpec(max_tokens=20, on_bad_input="skip"))
+    with pytest.warns(BadInputWarning):
+        pipeline.fit(str(data))
+    rows = [tuple(row.split("\t")) for row in data.read_text().splitlines()]
+    for split in pipeline.splits:
+        told = pipeline.sentences(split)
+        assert told == [rows[e.row - 1] for e in pipeline.examples if e.split == split]
+        encoded = [
+            (tuple(pipeline.source.encode(s)), tuple(pipeline.target.encode(t))) for s, t in told
+        ]
+        assert sorted(encoded) == sorted(pairs(pipeline.dataset(split, 8)))
+    with pytest.raises(ValueError, match="`split` must be one of train, validation, test"):
+        pipeline.sentences("dev")
+
+
+@pytest.mark.parametrize("tokens", ["words", "subwords", "characters", "whitespace"])
+def test_a_translation_is_text_again(tmp_path: Path, tokens: str) -> None:
+    """As the target side of the training split is written, after saving and loading too."""
+    targets = ["Est-ce l'été ?", "Oui, c'est vrai.", "« Non », dit-il : voilà !"]
+    if tokens == "whitespace":
+        targets = ["Oui , c' est vrai .", "Non !"]
+    path = lines(tmp_path / "a.tsv", *(f"{n}\t{target}" for n, target in enumerate(targets)))
+    spec = PairSpec(tokens=tokens, lowercase=False, validation_percent=0, testing_percent=0)
+    fitted = PairPipeline(spec).fit(str(path))
+    fitted.save(tmp_path / "run")
+    for pipeline in (fitted, PairPipeline.load(tmp_path / "run")):
+        for target in targets:
+            assert pipeline.translation([BEGIN, *pipeline.target.encode(target), END]) == target
+
+
+def test_a_source_that_is_too_long_is_named(data: Path) -> None:
+    """Longer ones were not in training; cut, they would be other sentences."""
+    pipeline = PairPipeline(PairSpec(max_tokens=30)).fit(str(data))
+    with pytest.raises(ValueError, match="`source` must be at most 30 tokens. Received: source=31"):
+        pipeline.encode("ok", "word " * 31)

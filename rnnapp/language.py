@@ -1,0 +1,66 @@
+"""Language models: from tokens to what may come next, at every timestep."""
+
+from __future__ import annotations
+
+import keras
+from keras import KerasTensor
+
+from rnnapp.layers import CELLS, MASK_VALUE, AdaptiveLogits, PadMarker, TiedEmbedding
+from rnnapp.specs import LanguageSpec
+
+
+def language_model(
+    spec: LanguageSpec, vocabulary_size: int, *, name: str = "language_model"
+) -> keras.Model:
+    """A causal model from tokens to logits of the token that follows each.
+
+    Args:
+        spec: The model.
+        vocabulary_size: Tokens, padding included; the most frequent first, where
+            `spec.softmax` is not "full".
+        name: The model's name.
+
+    Returns:
+        A functional model with inputs `token_ids`, int32 (batch, timesteps), and `lengths`, int32
+        (batch,), the true length of each; and with output `logits`, float32 (batch, timesteps,
+        vocabulary_size). What it says past a true length means nothing.
+    """
+    token_ids = keras.Input((None,), dtype="int32", name="token_ids")
+    lengths = keras.Input((), dtype="int32", name="lengths")
+    # Embedding
+    dim = spec.embedding.dim
+    if spec.tied:
+        embedding = TiedEmbedding(vocabulary_size, dim, name="embedding")
+    else:
+        embedding = keras.layers.Embedding(vocabulary_size, dim, name="embedding")
+    x = embedding(token_ids)
+    if spec.embedding.token_dropout:
+        # One draw for all features of a timestep.
+        x = keras.layers.Dropout(
+            spec.embedding.token_dropout, noise_shape=(None, None, 1), name="token_dropout"
+        )(x)
+    x = keras.layers.SpatialDropout1D(spec.embedding.dropout, name="embedding_dropout")(x)
+    # Recurrent stack
+    x = _recurrent_stack(spec, x, lengths)
+    x = keras.layers.SpatialDropout1D(spec.output_dropout, name="output_dropout")(x)
+    # Head
+    if spec.softmax == "adaptive":
+        head = AdaptiveLogits(vocabulary_size, spec.cutoffs, name="logits")
+    else:
+        head = embedding if spec.tied else keras.layers.Dense(vocabulary_size, name="logits")
+    return keras.Model([token_ids, lengths], head(x), name=name)
+
+
+def _recurrent_stack(spec: LanguageSpec, x: KerasTensor, lengths: KerasTensor) -> KerasTensor:
+    """Recurrent layers with locked dropout between them."""
+    masking = keras.layers.Masking(MASK_VALUE, name="masking")
+    marked = PadMarker(name="pad_marker")(x, lengths)
+    x, mask = masking(marked), masking.compute_mask(marked)
+    for number in range(1, spec.num_layers + 1):
+        if number > 1:
+            x = keras.layers.SpatialDropout1D(spec.dropout, name=f"dropout_{number}")(x)
+        last = number == spec.num_layers
+        units = spec.embedding.dim if last and spec.tied else spec.units
+        layer = CELLS[spec.cell](units, return_sequences=True, name=f"{spec.cell}_{number}")
+        x = layer(x, mask=mask)
+    return x
