@@ -35,8 +35,9 @@ class Texts:
     @classmethod
     def of(cls, pipeline: Any, split: str, chosen: Sequence[int]) -> Texts:
         """Those of a split that are chosen, by their numbers in the pipeline's order."""
-        every = list(pipeline.texts(split, BATCH))
-        raw = [every[number] for number in chosen]
+        wanted = set(chosen)
+        read = {n: text for n, text in enumerate(pipeline.texts(split, BATCH)) if n in wanted}
+        raw = [read[number] for number in chosen]
         inputs = pipeline.encode(*raw)
         return cls(np.array(raw, object), inputs["token_ids"], inputs["lengths"])
 
@@ -61,7 +62,7 @@ class Replay:
             zeros on the right.
         lengths: True lengths, int32 (examples,).
         targets: Labels, int32 (examples,).
-        texts: What sequences of tokens say, to be asked raw; None of others.
+        texts: What validation sequences of tokens say, to be asked raw; None of others.
     """
 
     sequences: np.ndarray
@@ -93,7 +94,8 @@ class Replay:
                 row = place[number]
                 lengths[row] = min(length, window)
                 sequences[row] = _padded(sequence[: lengths[row]], window)
-        texts = Texts.of(pipeline, split, chosen) if hasattr(pipeline, "texts") else None
+        asked = split == "validation" and hasattr(pipeline, "texts")  # the others judge nothing
+        texts = Texts.of(pipeline, split, chosen) if asked else None
         return cls(np.stack(sequences), lengths, targets[chosen], texts)
 
     @classmethod

@@ -207,8 +207,9 @@ def test_encode_is_what_evaluation_feeds(play: Path) -> None:
     assert encoded["lengths"].tolist() == [len(PLAY) + 1, 1, len(PLAY) + 1]
     assert encoded["token_ids"][1].tolist() == [END] + [0] * len(PLAY)
     assert encoded["token_ids"].dtype == np.int32
-    served, _ = pipeline.graph()([PLAY])
-    assert np.array_equal(served[0], encoded["token_ids"][0, 1:])
+    served, lengths = pipeline.graph()([PLAY, ""])
+    assert np.array_equal(served, encoded["token_ids"][:2])
+    assert np.array_equal(lengths, encoded["lengths"][:2])
 
 
 def test_bad_lines_are_named_and_left_out(tmp_path: Path) -> None:
