@@ -43,10 +43,8 @@ def measure(options: argparse.Namespace) -> None:
     for form, settings in FORMS.items():
         for cell in rnnapp.CELLS:
             folder = options.out / form.replace(" ", "_") / cell
-            own = ("learning_rate=0.001", "epochs=50") if cell == "simple_rnn" else ()
-            run = _trained(
-                options.voices, folder / "run", (f"cell={cell}", *SMALL, *settings, *own)
-            )
+            own = (f"cell={cell}", *SMALL, *settings, *CAREFUL.get(cell, ()))
+            run = _trained(options.voices, folder / "run", own)
             export = folder / "export"
             if not export.exists():
                 rnnapp.export(run, export)

@@ -101,11 +101,21 @@ def generator_of(source: str | os.PathLike, settings: Sequence[str] = ()) -> Gen
     return Generator(steps, tokenization.load(folder / TOKENIZER), spec)
 
 
-def _of_generator(generator: Generator) -> tuple[Read, Answer]:
+def prompts_of(inputs: Sequence[str | os.PathLike]) -> list[str]:
+    """What texts are to go on from: as given, or what `.txt` files hold.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a file is empty, or no UTF-8.
+    """
     from pipelines.text import files
 
+    return [files.text_of(os.fspath(each)) for each in inputs]
+
+
+def _of_generator(generator: Generator) -> tuple[Read, Answer]:
     return (
-        lambda prompts: [files.text_of(os.fspath(prompt)) for prompt in prompts],
+        prompts_of,
         lambda prompts: [{"text": p + "".join(generator.write(p))} for p in prompts],
     )
 

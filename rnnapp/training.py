@@ -199,8 +199,11 @@ def compiled(run: Run, pipeline: Any) -> keras.Model:
 
 def _start_from(begun: Run, model: keras.Model, pipeline: Any) -> None:
     """Gives a model the weights of another run's, which must have the same form and labels."""
-    labels, known = (getattr(p, "labels", None) for p in (pipeline, begun.load_pipeline()))
+    theirs = begun.load_pipeline()
+    labels, known = (getattr(each, "labels", None) for each in (pipeline, theirs))
     require(labels == known, "start", f"a run with the labels {labels}", known)
+    same = getattr(pipeline, "vocabulary", None) == getattr(theirs, "vocabulary", None)
+    require(same, "start", "a run of the same vocabulary, token for token", begun.folder)
     other = begun.load_model()
     shapes, theirs = ([w.shape for w in m.weights] for m in (model, other))
     if shapes != theirs:

@@ -185,11 +185,11 @@ def predict(
     A language model goes on with each text: `--set temperature=0.7 --set max_tokens=200`.
     """
     import rnnapp
-    from rnnapp.prediction import generator_of
+    from rnnapp.prediction import generator_of, prompts_of
 
     settings = set_ or []
     if not as_json and (generator := generator_of(source, settings)) is not None:
-        _write(generator, inputs)
+        _write(generator, prompts_of(inputs))
         return
     answers = rnnapp.predict(source, inputs, settings=settings, on_bad_input=on_bad_input or "skip")
     if as_json:

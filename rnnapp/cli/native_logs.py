@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
+import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from typing import TextIO
 
 # Errors among them too: that there is no GPU, or that a product runs by other code. What fails
 # raises an exception, and fatal messages are let through.
-_GREETING = re.compile(
-    rb"[IWE]\d{4} [\d:.]+ +\d+ \S+:\d+\]"
-    rb"|WARNING: All log messages before absl::"
-    rb"|To enable the following instructions: "
-    rb"|INFO: (Created TensorFlow Lite|\[|Applying \d)"
+_GREETING = (
+    r"[IWE]\d{4} [\d:.]+ +\d+ \S+:\d+\]"
+    r"|WARNING: All log messages before absl::"
+    r"|To enable the following instructions: "
+    r"|INFO: (Created TensorFlow Lite|\[|Applying \d)"
 )
+# In a process of its own, which outlives one that is aborted: its last words are the reason.
+_FILTER = """
+import re, sys
+greeting = re.compile(sys.argv[1].encode())
+for line in sys.stdin.buffer:
+    if not greeting.match(line):
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+"""
 
 
 @contextlib.contextmanager
@@ -32,19 +40,21 @@ def unheard() -> Iterator[None]:
         return
     terminal = os.dup(2)
     sys.stderr = os.fdopen(terminal, "w", 1, errors="backslashreplace", closefd=False)
-    source, sink = os.pipe()
-    os.dup2(sink, 2)
-    os.close(sink)
-    thread = threading.Thread(target=_forward, args=(source, terminal), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        # Not back to the terminal: libraries take their leave after Python's end.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-        thread.join(timeout=1.0)  # a child that still runs may keep the pipe open
+    with subprocess.Popen(
+        [sys.executable, "-ISc", _FILTER, _GREETING],
+        stdin=subprocess.PIPE,
+        stdout=terminal,
+        start_new_session=True,  # Control-C is for its parent
+    ) as filtering:
+        assert filtering.stdin
+        os.dup2(filtering.stdin.fileno(), 2)
+        try:
+            yield
+        finally:
+            # Not back to the terminal: libraries take their leave after Python's end.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 2)
+            os.close(nowhere)
 
 
 def _is_real(stream: TextIO) -> bool:
@@ -53,10 +63,3 @@ def _is_real(stream: TextIO) -> bool:
         return stream.fileno() == 2
     except (OSError, ValueError):
         return False
-
-
-def _forward(source: int, terminal: int) -> None:
-    with open(source, "rb") as lines:
-        for line in lines:
-            if not _GREETING.match(line):
-                os.write(terminal, line)

@@ -29,9 +29,9 @@ def labels(model: Model, given: Sequence[str] | None, num_classes: int) -> list[
     if given is None:
         beside = model.path.with_name("labels.txt") if model.path else None
         if "labels.txt" in model.files:
-            given = model.files["labels.txt"].decode("utf-8").splitlines()
+            given = _lines(model.files["labels.txt"].decode("utf-8"))
         elif beside and beside.is_file():
-            given = beside.read_text("utf-8").splitlines()
+            given = _lines(beside.read_text("utf-8"))
         else:
             raise ValueError(
                 f"{model.name} carries no labels.txt, and none lies beside it. Pass `labels`, or "
@@ -43,6 +43,11 @@ def labels(model: Model, given: Sequence[str] | None, num_classes: int) -> list[
             f"Received: {list(given)}"
         )
     return list(given)
+
+
+def _lines(text: str) -> list[str]:
+    """Lines by line feeds alone: a token of a language model may be a form feed, say."""
+    return text.removesuffix("\n").split("\n")
 
 
 def settings(model: Model) -> dict[str, Any]:

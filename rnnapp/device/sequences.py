@@ -87,7 +87,7 @@ class SequenceClassifier:
 
     def _whole(self, sequence: np.ndarray) -> np.ndarray:
         rest = [(0, self.time - len(sequence)), *[(0, 0)] * (sequence.ndim - 1)]
-        padded = self._sequence.quantize(np.pad(sequence, rest)[None].astype(self._sequence.dtype))
+        padded = self._sequence.quantize(np.pad(sequence, rest)[None])
         lengths = np.array([len(sequence)], np.int32)
         stored = self.model.run("predict", **{self._sequence.name: padded, LENGTHS: lengths})
         return self._answer.dequantize(stored[PROBABILITIES])[0]
@@ -97,7 +97,7 @@ class SequenceClassifier:
         ((name, info),) = stepper.inputs.items()
         size = info.shape[1]
         answers = [
-            stepper(**{name: sequence[None, start : start + size].astype(info.dtype)})
+            stepper(**{name: sequence[None, start : start + size]})
             for start in range(0, len(sequence) - size + 1, size)
         ]
         return answers[-1][PROBABILITIES][0]

@@ -20,6 +20,9 @@ from rnnapp.exporting.reference import with_extremes
 from rnnapp.layers.streaming import StepModel
 from rnnapp.replay import Replay
 
+# Elements of the smallest weights that the converter makes integers of among floats.
+_HYBRID = 1024
+
 
 class Conversion:
     """A model on its way to TFLite.
@@ -53,7 +56,7 @@ class Conversion:
             # tflite-runtime 2.14 does not know the per-channel kernels of dense layers.
             converter._experimental_disable_per_channel_quantization_for_dense_layers = True
 
-        return self._lowered(self._rounded(shared=True), quantize)
+        return self._lowered(self._rounded(shared=True, smallest=_HYBRID), quantize)
 
     def _load(self) -> keras.Model:
         return keras.models.load_model(self._path, compile=False)

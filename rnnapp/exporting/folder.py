@@ -143,11 +143,12 @@ def _stepper(model: Any) -> tuple[StepModel | None, str]:
 
 def _settings(run: Run, pipeline: Any, stepper: StepModel | None) -> dict[str, Any]:
     """What a device must know."""
+    background = [label for label in pipeline.labels if label.startswith("_")]
     notes = {
         "sample_rate": getattr(pipeline.spec, "sample_rate", None),
         "frames_per_step": stepper.frames_per_step if stepper else None,
         "detector": run.metrics().get("detector"),
-        "background_labels": [label for label in pipeline.labels if label.startswith("_")],
+        "background_labels": background if run.task.listen else None,
     }
     return {key: value for key, value in notes.items() if value is not None}
 

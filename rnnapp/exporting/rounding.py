@@ -35,6 +35,7 @@ def round_weights(
     *,
     exact: Collection[str] = (),
     shared: bool = False,
+    smallest: int = 1,
 ) -> None:
     """Rounds what a model multiplies by to integers of eight bits, times a scale.
 
@@ -45,13 +46,14 @@ def round_weights(
         sequences: What it hears, (examples, time, ...).
         exact: Names of layers whose weights stay as they are.
         shared: Whether the outputs of a matrix share one scale. Those of a convolution never do.
+        smallest: Elements of the smallest weights that are rounded.
     """
     chosen = [layer for layer in model.layers if layer.name not in exact]
     rounding = {weight.path for layer in chosen for weight in layer.weights}
     moments_of = _of_steps if streams(model) else _of_all
     for place, moments in moments_of(model, sequences).items():
         weight = model.weights[place]
-        if weight.path not in rounding:
+        if weight.path not in rounding or math.prod(weight.shape) < smallest:
             continue
         kernel = weight.numpy().reshape(len(moments), -1)  # (inputs, outputs)
         one = shared and len(weight.shape) == 2

@@ -151,8 +151,10 @@ def _exported(model: keras.Model) -> keras.Model:
     from rnnapp.layers import LastTimestep
 
     _, lengths = model.inputs
-    following = LastTimestep(name="last")(model.output, lengths)
-    return keras.Model(model.inputs, following, name=model.name)
+    head = model.output._keras_history.operation
+    # Before the head: of a large vocabulary, all timesteps' logits would fill the memory.
+    last = LastTimestep(name="last")(model.get_layer("output_dropout").output, lengths)
+    return keras.Model(model.inputs, head(last), name=model.name)
 
 
 def _generator(model: keras.Model, pipeline: CorpusPipeline, spec: GenerationSpec) -> Generator:

@@ -38,3 +38,15 @@ def test_greetings_are_not_heard(level: str | None) -> None:
         assert heard in done.stderr
     for greeting in ("I0000", "E0000", "WARNING: All", "INFO: Created", "DestroyAccelerator"):
         assert (greeting in done.stderr) == (level is not None)
+
+
+def test_last_words_are_heard() -> None:
+    """A library that aborts the process says why before."""
+    dies = (
+        "import os\nfrom rnnapp.cli import native_logs\n"
+        "with native_logs.unheard():\n"
+        "    os.write(2, b'F0000 00:00:17.8 8442 a.cc:52] Check failed\\n'); os.abort()\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run([sys.executable, "-c", dies], capture_output=True, env=environment)
+    assert done.returncode < 0 and b"Check failed" in done.stderr

@@ -114,3 +114,14 @@ def test_models_without_steps_are_rounded_too(cell: str, pooling: str) -> None:
             assert_on_grid(kernel.reshape(-1, 1), original.reshape(-1, 1))
         else:
             np.testing.assert_array_equal(kernel, original, err_msg=weight.path)
+
+
+def test_small_weights_stay_where_a_format_leaves_them_floats() -> None:
+    """Rounded for nothing, they would only lose."""
+    model = many_to_one(RNNSpec("gru", units=24, num_layers=1), 3, num_features=6)
+    before = {weight.path: weight.numpy() for weight in model.weights}
+    sequences = np.random.default_rng(0).normal(size=(4, 12, 6)).astype(np.float32)
+    round_weights(model, sequences, shared=True, smallest=1024)
+    changed = {w.path for w in model.weights if (w.numpy() != before[w.path]).any()}
+    assert changed == {path for path in before if before[path].size >= 1024}
+    assert 0 < len(changed) < len(before)
