@@ -40,21 +40,25 @@ def unheard() -> Iterator[None]:
         return
     terminal = os.dup(2)
     sys.stderr = os.fdopen(terminal, "w", 1, errors="backslashreplace", closefd=False)
-    with subprocess.Popen(
+    filtering = subprocess.Popen(
         [sys.executable, "-ISc", _FILTER, _GREETING],
         stdin=subprocess.PIPE,
         stdout=terminal,
         start_new_session=True,  # Control-C is for its parent
-    ) as filtering:
-        assert filtering.stdin
-        os.dup2(filtering.stdin.fileno(), 2)
-        try:
-            yield
-        finally:
-            # Not back to the terminal: libraries take their leave after Python's end.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 2)
-            os.close(nowhere)
+    )
+    assert filtering.stdin
+    os.dup2(filtering.stdin.fileno(), 2)
+    filtering.stdin.close()
+    try:
+        yield
+    finally:
+        # Not back to the terminal: libraries take their leave after Python's end.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        # Another child may keep the pipe open for as long as this process lives.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            filtering.wait(timeout=0.5)
 
 
 def _is_real(stream: TextIO) -> bool:

@@ -10,9 +10,11 @@ import pytest
 
 SAYS = r"""
 import os, sys
+from multiprocessing import resource_tracker
 from rnnapp.cli import native_logs
 
 with native_logs.unheard():
+    resource_tracker.ensure_running()  # a child that lives as long as this process
     os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written\n")
     os.write(2, b"I0000 00:00:1795280655.451333    8442 port.cc:153] oneDNN custom operations\n")
     os.write(2, b"E0000 00:00:1795280657.860562 8442 cuda_platform.cc:52] failed call to cuInit\n")
@@ -32,7 +34,12 @@ def test_greetings_are_not_heard(level: str | None) -> None:
     if level is not None:
         environment["TF_CPP_MIN_LOG_LEVEL"] = level
     done = subprocess.run(
-        [sys.executable, "-c", SAYS], capture_output=True, text=True, check=True, env=environment
+        [sys.executable, "-c", SAYS],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+        timeout=60,
     )
     for heard in ("F0000", "Error: it failed", "last, without an end", "from Python", "after"):
         assert heard in done.stderr
