@@ -11,8 +11,8 @@ import tensorflow as tf
 from rnnapp.averaging import TriggeredAverage
 from rnnapp.layers.carrying import CarryingModel
 from rnnapp.layers.streaming import States
-from rnnapp.losses import mean_over_tokens, sampled_crossentropy
 from rnnapp.specs import LanguageSpec, TrainSpec, require
+from rnnapp.token_losses import mean_over_tokens, sampled_crossentropy
 
 Batch = tuple[dict[str, tf.Tensor], tf.Tensor]
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnapp import decoding, overrides
-from rnnapp.runs import Run
 from rnnapp.specs import require
 
 if TYPE_CHECKING:
     from rnnapp.generation import Generator
 
 BATCH = 64
+_NEAREST = ("float", "float16", "dynamic")  # files of an export, the nearest to its model first
 LANGUAGE_MODEL = "language_model"
 TOKENIZER = "tokenizer"  # the folder of an export of texts that says how they become token ids
 
@@ -59,7 +59,7 @@ def predict(
         read, answer = _of_generator(generator)
     else:
         require(not settings, "settings", "none: this task's answers have none", list(settings))
-        read, answer = _of_export(folder) if _exported(folder) else _of_run(Run.open(folder))
+        read, answer = _of_export(folder) if _exported(folder) else _of_run(folder)
     answers = []
     for start in range(0, len(inputs), BATCH):
         batch = inputs[start : start + BATCH]
@@ -84,6 +84,8 @@ def generator_of(source: str | os.PathLike, settings: Sequence[str] = ()) -> Gen
     """
     folder = Path(source)
     if not _exported(folder):
+        from rnnapp.runs import Run  # whose tasks load TensorFlow
+
         run = Run.open(folder)
         if run.task.generator is None:
             return None
@@ -147,7 +149,10 @@ def _answers(
     return answer(batch)
 
 
-def _of_run(run: Run) -> tuple[Read, Answer]:
+def _of_run(folder: Path) -> tuple[Read, Answer]:
+    from rnnapp.runs import Run
+
+    run = Run.open(folder)
     model, pipeline = run.load_model(), run.load_pipeline()
     return (
         lambda paths: pipeline.encode(*paths),
@@ -173,7 +178,8 @@ def _best_file(folder: Path) -> Path:
             f"{folder} must hold a TFLite file to predict with. Export with "
             "--formats all, or give the run folder."
         )
-    return next((path for path in files if path.stem == "float"), files[0])
+    by_name = {path.stem: path for path in files}
+    return next((by_name[name] for name in _NEAREST if name in by_name), files[0])
 
 
 def _of_sound(file: Path) -> tuple[Read, Answer]:

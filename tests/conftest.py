@@ -76,12 +76,15 @@ TINY_READER = (
     "batch_size=16",
     "learning_rate=0.02",
 )
-READER_FORMATS = (
+READER_FORMATS = [
     "saved_model",
     "tflite_float",
+    "tflite_dynamic",
     "tflite_float16",
     "step_int16x8",
-)
+    "c99_int8",
+]
+WRITER_FORMATS = ["saved_model", "tflite_float", "c99_float"]
 
 
 def clip(label: str, generator: np.random.Generator) -> np.ndarray:
@@ -164,7 +167,7 @@ def reader_exported(reader: Run, tmp_path_factory: pytest.TempPathFactory) -> Pa
     from rnnapp import export
 
     folder = tmp_path_factory.mktemp("exported") / "reviews"
-    return export(reader, folder, formats=[*READER_FORMATS])
+    return export(reader, folder, formats=READER_FORMATS)
 
 
 @pytest.fixture(scope="session")
@@ -195,7 +198,7 @@ def writer_exported(writer: Run, tmp_path_factory: pytest.TempPathFactory) -> Pa
     from rnnapp import export
 
     folder = tmp_path_factory.mktemp("exported") / "tales"
-    return export(writer, folder, formats=["saved_model", "tflite_float", "c99_float"])
+    return export(writer, folder, formats=WRITER_FORMATS)
 
 
 @pytest.fixture(scope="session")

@@ -128,6 +128,15 @@ def test_help_loads_neither_tensorflow_nor_keras() -> None:
     assert not loaded & {"tensorflow", "keras", "sklearn", "matplotlib"}
 
 
+def test_exports_predict_without_tensorflow() -> None:
+    """Seconds and a gigabyte that a file for devices does not need."""
+    code = "import sys, rnnapp.prediction, rnnapp.generation; print('tensorflow' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "False"
+
+
 def test_public_names_are_where_they_are_said_to_be() -> None:
     """Names are looked up on first use, so a wrong home would show there only."""
     assert set(rnnapp.__all__) <= set(dir(rnnapp))

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines.text.corpus import CorpusPipeline, CorpusSpec
-from rnnapp import losses
+from rnnapp import token_losses
 from rnnapp.backpropagation import TruncatedBackpropagation, log_probabilities
 from rnnapp.language import language_model
 from rnnapp.layers import CELLS
@@ -181,8 +181,8 @@ def test_large_softmaxes_train_what_is_measured(play: Path, softmax: str, tied: 
 def test_padding_does_not_count() -> None:
     """A mean over tokens, not over places."""
     values, token_ids = tf.constant([[1.0, 2, 9], [3, 9, 9]]), tf.constant([[5, 1, 0], [2, 0, 0]])
-    assert float(losses.mean_over_tokens(values, token_ids)) == 2
-    assert float(losses.mean_over_tokens(values, token_ids * 0)) == 0
+    assert float(token_losses.mean_over_tokens(values, token_ids)) == 2
+    assert float(token_losses.mean_over_tokens(values, token_ids * 0)) == 0
 
 
 def test_smoothed_labels_are_refused(play: Path) -> None:

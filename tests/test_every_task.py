@@ -15,6 +15,8 @@ import tensorflow as tf
 from rnnapp import FORMATS, TASKS, Run, predict, verify
 from rnnapp.exporting.export import MODEL, REPLAY, read_manifest
 
+from .conftest import READER_FORMATS, WRITER_FORMATS
+
 # What the fixtures export; the page, which wants a browser, has tests of its own. Runtimes in
 # environments of their own are installed by those of `test_environments.py`.
 MADE = {name: form for name, form in FORMATS.items() if name != "web"}
@@ -26,6 +28,11 @@ FIXTURES = {
     "speech_commands": ("tones", "evaluated", "exported"),
     "text_classification": ("reviews", "reader", "reader_exported"),
     "language_model": ("tales", "writer", "writer_exported"),
+}
+FORMATS_OF = {
+    "speech_commands": list(MADE),
+    "text_classification": READER_FORMATS,
+    "language_model": WRITER_FORMATS,
 }
 CLASSIFIERS = [name for name, task in TASKS.items() if task.generator is None]
 
@@ -109,11 +116,12 @@ def test_an_export_answers_like_its_run(run: Run, data: Path, folder: Path) -> N
             assert theirs["probabilities"][label] == pytest.approx(share, abs=1e-5)
 
 
-def test_an_export_is_whole_and_verified(run: Run, folder: Path) -> None:
+def test_an_export_is_whole_and_verified(task: str, run: Run, folder: Path) -> None:
     """Every format, in every runtime at hand, by every signature; and again at any later time."""
     manifest = read_manifest(folder)
+    assert manifest["formats"] == FORMATS_OF[task]
     made = {name: MADE[name] for name in manifest["formats"]}
-    assert made and all((folder / form.path).exists() for form in made.values())
+    assert all((folder / form.path).exists() for form in made.values())
     listed = {folder / name for name in manifest["files"]}
     there = {path for path in folder.rglob("*") if path.is_file()}
     assert there - listed == {

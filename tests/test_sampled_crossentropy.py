@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnnapp.losses import sampled_crossentropy
+from rnnapp.token_losses import sampled_crossentropy
 
 TOKENS, FEATURES, VOCABULARY = 6, 4, 30
 DRAW = np.random.default_rng(0)

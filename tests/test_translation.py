@@ -16,7 +16,6 @@ from rnnapp.device.beam_search import Hypothesis
 from rnnapp.runs import Run
 from rnnapp.tasks import translation
 from rnnapp.tasks.translation import TASK, Translations
-from rnnapp.translation_spec import DecodingSpec
 
 WORDS = {
     "one": "un",
@@ -163,4 +162,3 @@ def test_a_hypothesis_without_end_is_told(answered: Translations) -> None:
     cut = [[Hypothesis(best.token_ids, best.score, 0.0, False, None)] for (best,) in answered.found]
     figures = TASK.score(dataclasses.replace(answered, found=cut))
     assert figures["unended"] == 12
-    assert isinstance(answered.spec, DecodingSpec)

@@ -70,7 +70,9 @@ class Source:
     @property
     def hears(self) -> bool:
         """Whether the model is one of waveforms."""
-        return self.model.inputs[0].name == "waveform"
+        from rnnapp.exporting import signatures
+
+        return signatures.hears(self.model)
 
 
 def _takes_all(source: Source) -> str:

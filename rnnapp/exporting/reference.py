@@ -51,13 +51,15 @@ class Reference:
     def __init__(self, model: keras.Model, replay: Replay, unit: int) -> None:
         import tensorflow as tf
 
+        from rnnapp.exporting import signatures
+
         self.replay, self.unit = replay, unit
         # Kept by this object: a cache of the class would keep every model for ever.
         self.windows = functools.cache(self._windows)
         self.padded = functools.cache(self._padded)
         self.stream = functools.cache(self._stream)
         self.texts = functools.cache(self._texts)
-        self._hears = model.inputs[0].name == "waveform"
+        self._hears = signatures.hears(model)
         # One trace for every number and length of sequences.
         self._call = tf.function(
             lambda inputs: tf.nn.softmax(model(inputs, training=False)),

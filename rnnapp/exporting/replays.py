@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnapp.device import Stepper
+from rnnapp.device.sequences import LENGTHS
 from rnnapp.device.stepper import Runnable
 from rnnapp.exporting.reference import Case
 
-LENGTHS = "lengths"
+TEXT = "text"  # the input of signatures that read raw texts
 
 Replayer = Callable[[Runnable, str, Case], tuple[np.ndarray, bool, list[float]]]
 
@@ -49,7 +50,7 @@ def replays(loaded: Runnable, cases: dict[str, Case]) -> Iterator[Replayed]:
     """
     for signature in loaded.signatures:
         case, replayer = _BY_SIGNATURE[signature]
-        if "text" in loaded.inputs(signature):
+        if TEXT in loaded.inputs(signature):
             case, replayer = "texts", _replay_padded
         yield Replayed(loaded, signature, cases[case], replayer)
     if loaded.signatures == ["step"]:

@@ -11,9 +11,8 @@ import tensorflow as tf
 
 from rnnapp.exporting import signatures
 from rnnapp.exporting.portable import portable
+from rnnapp.exporting.replays import TEXT
 from rnnapp.layers.streaming import StepModel
-
-TEXT = "text"
 
 
 def save(

@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from rnnapp.device.sequences import LENGTHS
 from rnnapp.layers.streaming import StepModel
 
 Outputs = dict[str, tf.Tensor]
-LENGTHS = "lengths"
 FEATURES = "features"  # what a model's front hands to its body
 
 
