@@ -47,7 +47,9 @@ def tinyshakespeare(
     _report(run, ("validation", "test"))
     model, pipeline = run.load_model(), run.load_pipeline()
     spec = GenerationSpec(temperature=0.8, seed=0, max_tokens=1000, stop_at_end=False)
-    print("".join(TASK.generator(model, pipeline, spec).write("KING RICHARD:\n")))
+    assert TASK.writer
+    (answer,) = TASK.writer(model, pipeline, spec).answers(["KING RICHARD:\n"])
+    print(answer["text"])
 
 
 @app.command()

@@ -93,7 +93,7 @@ def _encoder(
     return keras.layers.Dropout(spec.dropout, name="memory")(x), states
 
 
-class Translator(tf.Module):
+class EncodeStep(tf.Module):
     """A trained encoder-decoder as the two functions that a search needs, of named tensors.
 
     What `encode` gives goes into `step`, each tensor under its own name. Those that `step` gives

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from pipelines.base import BadInputWarning
+from pipelines.text import files
 from pipelines.text.tokenization import BEGIN, END, PADDING, UNKNOWN
 from rnnapp import overrides
 from rnnapp.device import Stepper
@@ -141,6 +143,19 @@ class Generator:
     ) -> None:
         self.steps, self.tokenizer = steps, tokenizer
         self.spec = spec or GenerationSpec()
+
+    def read(self, inputs: Sequence[str | os.PathLike]) -> list[str]:
+        """What texts are to go on from: as given, or what `.txt` files hold.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If a file is empty, or no UTF-8.
+        """
+        return [files.text_of(os.fspath(each)) for each in inputs]
+
+    def answers(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """Writes on from each prompt, with it as the beginning of `text`."""
+        return [{"text": prompt + "".join(self.write(prompt))} for prompt in texts]
 
     def write(self, prompt: str = "") -> Writing:
         """Begins a text.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
@@ -15,11 +16,10 @@ from rnnapp import decoding, overrides
 from rnnapp.specs import require
 
 if TYPE_CHECKING:
-    from rnnapp.generation import Generator
+    from rnnapp.tasks import Writer
 
 BATCH = 64
 _NEAREST = ("float", "float16", "dynamic")  # files of an export, the nearest to its model first
-LANGUAGE_MODEL = "language_model"
 TOKENIZER = "tokenizer"  # the folder of an export of texts that says how they become token ids
 
 Read = Callable[[Sequence[str | os.PathLike]], Any]
@@ -45,7 +45,8 @@ def predict(
 
     Returns:
         One for each of `inputs`, in their order: `input` with `label` and `probabilities` by
-        label; of a task that writes texts, with `text`; or with `error`, which says why it cannot
+        label; of a task that writes texts, with `text` (of a translation, with its `score` and
+        `alternatives` as well); or with `error`, which says why it cannot
         be used.
 
     Raises:
@@ -55,8 +56,10 @@ def predict(
     """
     require(on_bad_input in ("skip", "stop"), "on_bad_input", "one of skip, stop", on_bad_input)
     folder = Path(source)
-    if (generator := generator_of(folder, settings)) is not None:
-        read, answer = _of_generator(generator)
+    read: Read
+    answer: Answer
+    if (writer := writer_of(folder, settings)) is not None:
+        read, answer = writer.read, writer.answers
     else:
         require(not settings, "settings", "none: this task's answers have none", list(settings))
         read, answer = _of_export(folder) if _exported(folder) else _of_run(folder)
@@ -69,7 +72,7 @@ def predict(
     ]
 
 
-def generator_of(source: str | os.PathLike, settings: Sequence[str] = ()) -> Generator | None:
+def writer_of(source: str | os.PathLike, settings: Sequence[str] = ()) -> Writer | None:
     """What writes texts by a run's or an export's model.
 
     Args:
@@ -77,49 +80,56 @@ def generator_of(source: str | os.PathLike, settings: Sequence[str] = ()) -> Gen
         settings: `key=value` assignments to the settings that the run was begun with.
 
     Returns:
-        A generator; None if the task's models write no texts.
+        A `Generator` or a `Translator`; None if the task's models write no texts.
 
     Raises:
         ValueError: If `source` is neither, or a setting is wrong.
     """
     folder = Path(source)
-    if not _exported(folder):
-        from rnnapp.runs import Run  # whose tasks load TensorFlow
+    if _exported(folder):
+        spec = _manifest(folder)["spec"]
+        make = _WRITERS.get(spec["task"])
+        return make(folder, spec, settings) if make else None
+    from rnnapp.runs import Run  # whose tasks load TensorFlow
 
-        run = Run.open(folder)
-        if run.task.generator is None:
-            return None
-        spec = _changed(run.spec.evaluation, settings)
-        return run.task.generator(run.load_model(), run.load_pipeline(), spec)
-    spec = _manifest(folder)["spec"]
-    if spec["task"] != LANGUAGE_MODEL:
+    run = Run.open(folder)
+    if run.task.writer is None:
         return None
+    changed = _changed(run.spec.evaluation, settings)
+    return run.task.writer(run.load_model(), run.load_pipeline(), changed)
+
+
+def _generator(folder: Path, spec: dict[str, Any], settings: Sequence[str]) -> Writer:
     from pipelines.text import tokenization
     from rnnapp.device import Stepper, load
     from rnnapp.generation import DeviceSteps, GenerationSpec, Generator
 
-    spec = _changed(overrides.from_dict(GenerationSpec, spec["evaluation"]), settings)
+    changed = _changed(overrides.from_dict(GenerationSpec, spec["evaluation"]), settings)
     steps = DeviceSteps(Stepper(load(_best_file(folder))))
-    return Generator(steps, tokenization.load(folder / TOKENIZER), spec)
+    return Generator(steps, tokenization.load(folder / TOKENIZER), changed)
 
 
-def prompts_of(inputs: Sequence[str | os.PathLike]) -> list[str]:
-    """What texts are to go on from: as given, or what `.txt` files hold.
+def _translator(folder: Path, spec: dict[str, Any], settings: Sequence[str]) -> Writer:
+    from pipelines.text.sides import Sides
+    from pipelines.text.spec import PairSpec
+    from rnnapp.device import load
+    from rnnapp.device.fixed import FixedShapes
+    from rnnapp.translation import Translator
+    from rnnapp.translation_spec import DecodingSpec
 
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If a file is empty, or no UTF-8.
-    """
-    from pipelines.text import files
+    model = FixedShapes(load(_best_file(folder)))
+    changed = _changed(overrides.from_dict(DecodingSpec, spec["evaluation"]), settings)
+    read = overrides.from_dict(PairSpec, spec["pipeline"])
+    longest = min(read.max_tokens or model.max_source_length, model.max_source_length)
+    read = dataclasses.replace(read, max_tokens=longest)
+    return Translator(model, Sides.load(folder / TOKENIZER), read, changed)
 
-    return [files.text_of(os.fspath(each)) for each in inputs]
 
-
-def _of_generator(generator: Generator) -> tuple[Read, Answer]:
-    return (
-        prompts_of,
-        lambda prompts: [{"text": p + "".join(generator.write(p))} for p in prompts],
-    )
+# What writes by an export, without TensorFlow, by the task.
+_WRITERS: dict[str, Callable[[Path, dict[str, Any], Sequence[str]], Writer]] = {
+    "language_model": _generator,
+    "translation": _translator,
+}
 
 
 def _exported(folder: Path) -> bool:
@@ -127,7 +137,18 @@ def _exported(folder: Path) -> bool:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    """What an export was made from.
+
+    Raises:
+        ValueError: If the folder holds another manifest: web pages have one as well.
+    """
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    if not isinstance(manifest, dict) or "task" not in manifest.get("spec", {}):
+        raise ValueError(
+            f"{folder} must be a run or an export folder, as `rnnapp train` and `rnnapp export` "
+            "write them. Received: another manifest.json, without a task"
+        )
+    return manifest
 
 
 def _changed(spec: Any, settings: Sequence[str]) -> Any:
@@ -153,10 +174,11 @@ def _of_run(folder: Path) -> tuple[Read, Answer]:
     from rnnapp.runs import Run
 
     run = Run.open(folder)
-    model, pipeline = run.load_model(), run.load_pipeline()
+    model, pipeline, decode = run.load_model(), run.load_pipeline(), run.task.decode
+    assert decode  # tasks without it have writers
     return (
         lambda paths: pipeline.encode(*paths),
-        lambda batch: run.task.decode(pipeline, model.predict_on_batch(batch)),
+        lambda batch: decode(pipeline, model.predict_on_batch(batch)),
     )
 
 

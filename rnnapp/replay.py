@@ -38,8 +38,8 @@ class Texts:
         wanted = set(chosen)
         read = {n: text for n, text in enumerate(pipeline.texts(split, BATCH)) if n in wanted}
         raw = [read[number] for number in chosen]
-        inputs = pipeline.encode(*raw)
-        return cls(np.array(raw, object), inputs["token_ids"], inputs["lengths"])
+        token_ids, lengths, *_ = pipeline.encode(*raw).values()
+        return cls(np.array(raw, object), token_ids, lengths)
 
     def packed(self) -> dict[str, np.ndarray]:
         """As arrays that NumPy stores without pickling."""
@@ -61,42 +61,57 @@ class Replay:
         sequences: Float32 (examples, time, ...), or int32 (examples, time) of tokens, padded with
             zeros on the right.
         lengths: True lengths, int32 (examples,).
-        targets: Labels, int32 (examples,).
+        targets: Labels, int32 (examples,); or of pairs the token ids that follow a begin token,
+            (examples, target timesteps), padded with zeros.
         texts: What validation sequences of tokens say, to be asked raw; None of others.
+        of_tokens: Whether targets are tokens of a text, by which models are judged as such.
     """
 
     sequences: np.ndarray
     lengths: np.ndarray
     targets: np.ndarray
     texts: Texts | None = None
+    of_tokens: bool = False
 
     @classmethod
-    def draw(cls, pipeline: Pipeline, split: str, count: int, seed: int) -> Replay:
-        """Draws sequences, as many of each label as there may be, the labels by turns.
+    def draw(
+        cls, pipeline: Pipeline, split: str, count: int, seed: int, window: int | None = None
+    ) -> Replay:
+        """Draws sequences; where they have labels, as many of each as there may be, by turns.
 
         Args:
             pipeline: A pipeline with data.
             split: "validation" for those that judge, "train" for those that integers learn from.
             count: How many there are at most.
             seed: Draws them.
+            window: What they are padded to, and cut at; `window_of(pipeline)` by default.
 
         Returns:
-            The sequences, padded to the pipeline's window; without one, to its longest training
-            sequence, at which longer ones are cut.
+            The sequences.
         """
-        window = _window(pipeline)
-        targets = np.array([target for *_, target in _examples(pipeline, split)])
-        chosen = by_turns(targets, count, seed)
+        window = window or window_of(pipeline)
+        _, declared = pipeline.element_spec
+        of_tokens = declared.shape.rank > 1
+        labels = np.array([0 if of_tokens else y for *_, y in _examples(pipeline, split)])
+        chosen = by_turns(labels, count, seed)
         place = {number: row for row, number in enumerate(chosen)}
-        sequences, lengths = [np.zeros(0)] * len(chosen), np.zeros(len(chosen), np.int32)
-        for number, (sequence, length, _) in enumerate(_examples(pipeline, split)):
+        drawn: list[Any] = [None] * len(chosen)
+        for number, (sequence, length, target) in enumerate(_examples(pipeline, split)):
             if number in place:
-                row = place[number]
-                lengths[row] = min(length, window)
-                sequences[row] = _padded(sequence[: lengths[row]], window)
+                size = min(length, window)
+                drawn[place[number]] = _padded(sequence[:size], window), size, target
+        sequences, lengths, targets = zip(*drawn, strict=True)
+        longest = max(np.size(target) for target in targets)
+        padded = [_padded(y, longest) if np.ndim(y) else y for y in targets]
         asked = split == "validation" and hasattr(pipeline, "texts")  # the others judge nothing
         texts = Texts.of(pipeline, split, chosen) if asked else None
-        return cls(np.stack(sequences), lengths, targets[chosen], texts)
+        return cls(
+            np.stack(sequences),
+            np.array(lengths, np.int32),
+            np.array(padded, np.int32),
+            texts,
+            of_tokens,
+        )
 
     @classmethod
     def load(cls, path: Path) -> Replay:
@@ -110,13 +125,14 @@ class Replay:
                 arrays = np.load(file)
                 sequences, lengths, targets = (arrays[name] for name in ARRAYS)
                 texts = Texts.unpacked(arrays) if "texts" in arrays else None
+                of_tokens = "of_tokens" in arrays
             except Exception as error:  # of many kinds: zipfile's, zlib's, NumPy's
                 raise ValueError(
                     f"{path} must hold {', '.join(ARRAYS)}, as `rnnapp train` writes them. "
                     f"Received: {error!r}"
                 ) from error
         exact = sequences.astype(np.float32) if sequences.dtype.kind == "f" else sequences
-        return cls(exact, lengths, targets, texts)
+        return cls(exact, lengths, targets, texts, of_tokens)
 
     def save(self, path: Path) -> None:
         """Writes floats as float16, in which a 16-bit recording keeps 11 bits, where they fit."""
@@ -130,6 +146,8 @@ class Replay:
         }
         if self.texts:
             arrays |= self.texts.packed()
+        if self.of_tokens:
+            arrays["of_tokens"] = np.True_
         np.savez_compressed(path, **arrays)
 
     @property
@@ -155,27 +173,24 @@ def by_turns(targets: np.ndarray, count: int, seed: int) -> list[int]:
     return [number for number in turns if number is not None][:count]
 
 
-def _window(pipeline: Pipeline) -> int:
-    """Timesteps of the pipeline's window, or of its longest training sequence."""
-    declared, _ = pipeline.element_spec
-    window = declared[_sequence(declared)].shape[1]
-    return window or max(int(length) for _, length, _ in _examples(pipeline, "train"))
+def window_of(pipeline: Pipeline) -> int:
+    """Timesteps of a pipeline's window; without one, of its longest training sequence."""
+    sequences = next(iter(pipeline.element_spec[0].values()))  # (batch, timesteps, ...)
+    return sequences.shape[1] or max(int(size) for _, size, _ in _examples(pipeline, "train"))
 
 
-def _examples(pipeline: Pipeline, split: str) -> Iterator[tuple[np.ndarray, int, int]]:
-    """Each sequence of a split with its length and label, in an order that never changes."""
+def _examples(pipeline: Pipeline, split: str) -> Iterator[tuple[np.ndarray, int, Any]]:
+    """Each sequence of a split with its length and target, in an order that never changes.
+
+    The target of a sequence alone is what follows it, that of a pair all of its other side.
+    """
     for inputs, targets in pipeline.dataset(split, BATCH).as_numpy_iterator():
-        sequences, lengths = inputs[_sequence(inputs)], inputs["lengths"]
-        if targets.ndim > 1:  # one for each timestep: what is asked for is the last one's
+        sequences, lengths, *others = inputs.values()
+        if targets.ndim > 1 and not others:
             targets = np.take_along_axis(targets, np.maximum(lengths[:, None] - 1, 0), 1)[:, 0]
         for sequence, length, target in zip(sequences, lengths, targets, strict=True):
             if length:
                 yield sequence, length, target
-
-
-def _sequence(inputs: Any) -> str:
-    """The name of the input that is the sequence."""
-    return next(name for name in inputs if name != "lengths")
 
 
 def _padded(sequence: np.ndarray, time: int) -> np.ndarray:

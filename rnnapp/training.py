@@ -15,7 +15,7 @@ from rnnapp import checkpoints, plots, progress
 from rnnapp.checkpoints import Progress
 from rnnapp.files import replacing
 from rnnapp.keeper import Keeper, TrainingError
-from rnnapp.replay import Replay
+from rnnapp.replay import Replay, window_of
 from rnnapp.runs import Run, absolute, write_json
 from rnnapp.specs import TrainSpec, require
 from rnnapp.tasks import RunSpec, task_named
@@ -276,8 +276,9 @@ def _finish(model: keras.Model, pipeline: Any, keeper: Keeper) -> None:
     model.load_weights(keeper.best_weights)
     model = model.finished() if hasattr(model, "finished") else model
     _switch_off_recurrent_dropout(model)
+    window, seed = window_of(pipeline), run.spec.train.seed
     for split, count, name in KEPT:
-        Replay.draw(pipeline, split, count, run.spec.train.seed).save(folder / name)
+        Replay.draw(pipeline, split, count, seed, window).save(folder / name)
     plots.history(folder / "history.csv", folder / "history.png")
     write_json(folder / "metrics.json", {**run.metrics(), "training": keeper.summary(model)})
     with replacing(run.model_path) as path:  # last of all: a run with a model is finished

@@ -85,6 +85,28 @@ READER_FORMATS = [
     "c99_int8",
 ]
 WRITER_FORMATS = ["saved_model", "tflite_float", "c99_float"]
+# What a tiny translator takes.
+TINY_TRANSLATOR = (
+    "units=32",
+    "embedding_dim=16",
+    "batch_size=16",
+    "epochs=12",
+    "learning_rate=0.01",
+    "dropout=0",
+    "label_smoothing=0",
+    "max_sentences=12",
+    "pictures=2",
+    "beam_size=3",
+)
+TRANSLATOR_FORMATS = ["saved_model", "tflite_float", "tflite_float16"]
+WORDS = {
+    "one": "un",
+    "two": "deux",
+    "three": "trois",
+    "red": "rouge",
+    "blue": "bleu",
+    "dog": "chien",
+}
 
 
 def clip(label: str, generator: np.random.Generator) -> np.ndarray:
@@ -199,6 +221,39 @@ def writer_exported(writer: Run, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
     folder = tmp_path_factory.mktemp("exported") / "tales"
     return export(writer, folder, formats=WRITER_FORMATS)
+
+
+@pytest.fixture(scope="session")
+def phrases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Words told backwards in another language, a few sources with two translations."""
+    draw, rows = np.random.default_rng(0), []
+    sources = {" ".join(draw.choice([*WORDS], draw.integers(2, 6))) for _ in range(400)}
+    for number, source in enumerate(sorted(sources)):
+        said = " ".join(WORDS[word] for word in source.split()[::-1])
+        rows += [f"{source}.\t{said} !", *([f"{source}.\t{said}."] if number % 5 == 0 else [])]
+    path = tmp_path_factory.mktemp("data") / "phrases.tsv"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def translator(phrases: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished and evaluated run of a translator of the phrases; not to be changed."""
+    from rnnapp import evaluate, train
+
+    folder = tmp_path_factory.mktemp("runs") / "phrases"
+    run = train("translation", phrases, folder, settings=TINY_TRANSLATOR)
+    evaluate(run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def translator_exported(translator: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its export in some formats; never to be changed."""
+    from rnnapp import export
+
+    folder = tmp_path_factory.mktemp("exported") / "phrases"
+    return export(translator, folder, formats=TRANSLATOR_FORMATS)
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ FLOORS = (
         *("layers", "losses", "metrics", "decoding", "plots", "replay", "checkpoints"),
         *("averaging", "token_losses", "translation_metrics", "translation_spec"),
     },
-    {"builders", "language", "generation", "encoder_decoder"},
+    {"builders", "language", "generation", "encoder_decoder", "translation"},
     {"backpropagation"},
     {"tasks", "runs", "keeper"},
     {"training", "evaluation", "prediction", "exporting", "serving", "tuning"},

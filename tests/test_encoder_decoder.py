@@ -15,7 +15,7 @@ import tensorflow as tf
 from rnnapp import device
 from rnnapp.device.beam_search import Search
 from rnnapp.device.fixed import FixedShapes
-from rnnapp.encoder_decoder import Translator, encoder_decoder
+from rnnapp.encoder_decoder import EncodeStep, encoder_decoder
 from rnnapp.exporting import lowering
 from rnnapp.exporting.runtimes import SavedModel
 from rnnapp.layers import CELLS
@@ -93,7 +93,7 @@ def stepped(translator: Any, inputs: Arrays) -> tuple[np.ndarray, list[np.ndarra
 def test_steps_give_the_logits_of_the_whole(cell: str, attention: str) -> None:
     """What training sees at once, a search sees token by token; attention is over true tokens."""
     model, inputs = model_of(cell, attention), batch()
-    logits, weights = stepped(Translator(model), inputs)
+    logits, weights = stepped(EncodeStep(model), inputs)
     np.testing.assert_allclose(logits, model(inputs), **CLOSE)
     valid = np.arange(5) < inputs["source_lengths"][:, None]
     for shares in weights:
@@ -148,7 +148,7 @@ def test_a_saved_model_answers_alike(cell: str, attention: str, tmp_path: Path) 
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded(inputs), model(inputs))
     np.testing.assert_array_equal(
-        stepped(Translator(loaded), inputs)[0], stepped(Translator(model), inputs)[0]
+        stepped(EncodeStep(loaded), inputs)[0], stepped(EncodeStep(model), inputs)[0]
     )
     decoder = model.get_layer("decoder")
     assert loaded.get_layer("decoder").get_config() == decoder.get_config()
@@ -211,7 +211,7 @@ def test_a_tiny_model_learns_to_reverse(attention: str) -> None:
     inputs, targets = reversing(10_000)
     find = Search(BEGIN, END, beam_size=2, forbidden=(0, BEGIN))
     sources = (inputs["source_ids"], inputs["source_lengths"])
-    found = [best for (best,) in find(Translator(model), *sources, [10] * len(targets))]
+    found = [best for (best,) in find(EncodeStep(model), *sources, [10] * len(targets))]
     expected = [[token for token in row if token not in (0, END)] for row in targets.tolist()]
     right = np.mean([best.token_ids == said for best, said in zip(found, expected, strict=True)])
     assert right > 0.9
@@ -261,7 +261,7 @@ def test_a_sampled_model_trains(attention: str) -> None:
 @functools.cache
 def lite(cell: str, attention: str, rows: int = 2, timesteps: int = 7) -> bytes:
     """Both functions as a TFLite file of builtin operators, for sources up to a length."""
-    translator = Translator(model_of(cell, attention))
+    translator = EncodeStep(model_of(cell, attention))
     specs = {
         "encode": translator.encode_specs(1, timesteps),
         "step": translator.step_specs(rows, timesteps),
@@ -286,7 +286,7 @@ def test_a_device_finds_the_same_translations() -> None:
     """Beam search over a TFLite file, without TensorFlow, as over the Keras model."""
     inputs, find = batch(), Search(BEGIN, END, n_best=3, forbidden=(0, BEGIN))
     sources = (inputs["source_ids"], inputs["source_lengths"], [8, 8, 8])
-    ours = find(Translator(model_of("gru", "luong")), *sources)
+    ours = find(EncodeStep(model_of("gru", "luong")), *sources)
     theirs = find(FixedShapes(device.load(lite("gru", "luong"))), *sources)
     for mine, other in zip(sum(ours, []), sum(theirs, []), strict=True):
         assert other.token_ids == mine.token_ids
@@ -297,7 +297,7 @@ def test_a_device_finds_the_same_translations() -> None:
 def test_a_server_finds_the_same_translations(tmp_path: Path) -> None:
     """Beam search over a SavedModel of any batch and length, as over the Keras model."""
     inputs, find = batch(), Search(BEGIN, END, n_best=3, forbidden=(0, BEGIN))
-    translator = Translator(model_of("lstm", "bahdanau"))
+    translator = EncodeStep(model_of("lstm", "bahdanau"))
     specs = {
         "encode": translator.encode_specs(None, None),
         "step": translator.step_specs(None, None),

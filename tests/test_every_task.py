@@ -15,7 +15,7 @@ import tensorflow as tf
 from rnnapp import FORMATS, TASKS, Run, predict, verify
 from rnnapp.exporting.export import MODEL, REPLAY, read_manifest
 
-from .conftest import READER_FORMATS, WRITER_FORMATS
+from .conftest import READER_FORMATS, TRANSLATOR_FORMATS, WRITER_FORMATS
 
 # What the fixtures export; the page, which wants a browser, has tests of its own. Runtimes in
 # environments of their own are installed by those of `test_environments.py`.
@@ -28,13 +28,16 @@ FIXTURES = {
     "speech_commands": ("tones", "evaluated", "exported"),
     "text_classification": ("reviews", "reader", "reader_exported"),
     "language_model": ("tales", "writer", "writer_exported"),
+    "translation": ("phrases", "translator", "translator_exported"),
 }
 FORMATS_OF = {
     "speech_commands": list(MADE),
     "text_classification": READER_FORMATS,
     "language_model": WRITER_FORMATS,
+    "translation": TRANSLATOR_FORMATS,
 }
-CLASSIFIERS = [name for name, task in TASKS.items() if task.generator is None]
+CLASSIFIERS = [name for name, task in TASKS.items() if task.writer is None]
+WRITERS = [name for name in TASKS if name not in CLASSIFIERS]
 
 
 @pytest.fixture(params=TASKS)
@@ -116,6 +119,15 @@ def test_an_export_answers_like_its_run(run: Run, data: Path, folder: Path) -> N
             assert theirs["probabilities"][label] == pytest.approx(share, abs=1e-5)
 
 
+@pytest.mark.parametrize("task", WRITERS, indirect=True)
+def test_an_export_writes_like_its_run(run: Run, data: Path, folder: Path) -> None:
+    """The same texts by the device runner, draws and searches being made in the same way."""
+    texts = held_out(run, data)[:8]
+    ours, theirs = (predict(source, texts, settings=["seed=1"]) for source in (run.folder, folder))
+    assert [each["text"] for each in theirs] == [each["text"] for each in ours]
+    assert all(each["text"] for each in ours)
+
+
 def test_an_export_is_whole_and_verified(task: str, run: Run, folder: Path) -> None:
     """Every format, in every runtime at hand, by every signature; and again at any later time."""
     manifest = read_manifest(folder)
@@ -168,10 +180,15 @@ def test_a_flipped_byte_is_found(exported: Path, name: str, tmp_path: Path) -> N
 
 def test_another_model_does_not_agree(run: Run, folder: Path) -> None:
     """Even with its hash in the manifest, a file must answer like the model."""
-    path, head = folder / "device" / "float.tflite", run.load_model().get_layer("logits")
-    weights = head.kernel.numpy().T  # as TFLite stores them
+    path = folder / "device" / "float.tflite"
     content = path.read_bytes()
-    assert content.count(weights.tobytes()) == 1
+    weights = next(
+        stored
+        for weight in reversed(run.load_model().weights)
+        if weight.shape.rank == 2
+        for stored in (weight.numpy().T.copy(), weight.numpy())  # as TFLite has them, or tables
+        if content.count(stored.tobytes()) == 1
+    )
     path.write_bytes(content.replace(weights.tobytes(), (1.01 * weights).tobytes()))
     manifest = {**read_manifest(folder), "formats": ["tflite_float"]}
     manifest["files"]["device/float.tflite"]["sha256"] = hashlib.sha256(

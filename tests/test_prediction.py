@@ -41,3 +41,11 @@ def test_an_export_answers_any_file_like_its_run(
     )
     for label, share in ours["probabilities"].items():
         assert theirs["probabilities"][label] == pytest.approx(share, abs=bound)
+
+
+@pytest.mark.parametrize("manifest", ["{}", "[]", '{"name": "a page", "spec": {}}'])
+def test_manifests_of_others_are_no_exports(manifest: str, tmp_path: Path) -> None:
+    """Web pages have a manifest.json as well."""
+    (tmp_path / "manifest.json").write_text(manifest)
+    with pytest.raises(ValueError, match="must be a run or an export folder"):
+        predict(tmp_path, ["a.wav"])

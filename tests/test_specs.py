@@ -19,13 +19,14 @@ from rnnapp import overrides, specs
 from rnnapp.specs import ConvSpec, FrontSpec, RNNSpec
 from rnnapp.tasks import TASKS, RunSpec
 
-from .conftest import TINY, TINY_READER, TINY_WRITER
+from .conftest import TINY, TINY_READER, TINY_TRANSLATOR, TINY_WRITER
 
 # For each task: the settings of its tiny run.
 CHANGED = {
     "speech_commands": TINY,
     "text_classification": TINY_READER,
     "language_model": TINY_WRITER,
+    "translation": TINY_TRANSLATOR,
 }
 
 SPECS = [kind for _, kind in inspect.getmembers(specs, dataclasses.is_dataclass)]

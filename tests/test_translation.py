@@ -4,79 +4,37 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
 from pipelines.text.pairs import PairPipeline
-from rnnapp import overrides, plots, tasks, training
+from rnnapp import overrides, plots, predict
 from rnnapp.device.beam_search import Hypothesis
 from rnnapp.runs import Run
 from rnnapp.tasks import translation
 from rnnapp.tasks.translation import TASK, Translations
+from rnnapp.translation_spec import DecodingSpec
 
-WORDS = {
-    "one": "un",
-    "two": "deux",
-    "three": "trois",
-    "red": "rouge",
-    "blue": "bleu",
-    "dog": "chien",
-}
-TINY = (
-    *("units=32", "embedding_dim=16", "batch_size=16", "epochs=12", "learning_rate=0.01"),
-    *("dropout=0", "label_smoothing=0", "max_sentences=12", "pictures=2", "beam_size=3"),
-)
+Trained = tuple[keras.Model, PairPipeline, DecodingSpec]
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Words told backwards in another language, a few sources with two translations."""
-    draw, rows = np.random.default_rng(0), []
-    sources = {" ".join(draw.choice([*WORDS], draw.integers(2, 6))) for _ in range(400)}
-    for number, source in enumerate(sorted(sources)):
-        said = " ".join(WORDS[word] for word in source.split()[::-1])
-        rows += [f"{source}.\t{said} !", *([f"{source}.\t{said}."] if number % 5 == 0 else [])]
-    path = tmp_path_factory.mktemp("pairs") / "pairs.tsv"
-    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return path
+def trained(translator: Run, phrases: Path) -> Trained:
+    """The trained model, its pipeline with data, and how it is asked."""
+    pipeline = translator.load_pipeline().open(str(phrases))
+    return translator.load_model(), pipeline, translator.spec.evaluation
 
 
 @pytest.fixture(scope="module")
-def trained(
-    data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[keras.Model, PairPipeline, Any]:
-    """A model that was compiled as every run's is, and its pipeline and spec."""
-    spec = TASK.spec(str(data), TINY)
-    pipeline = TASK.pipeline(spec.pipeline).fit(str(data))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(tasks.TASKS, TASK.name, TASK)
-        model = training.compiled(Run(tmp_path_factory.mktemp("run"), spec), pipeline)
-    size = spec.train.batch_size
-    model.fit(
-        pipeline.dataset("train", size, training=True, repeat=True),
-        steps_per_epoch=pipeline.num_batches("train", size),
-        epochs=spec.train.epochs,
-        verbose=0,
-        shuffle=False,
-    )
-    return model, pipeline, spec
-
-
-@pytest.fixture(scope="module")
-def answered(trained: tuple[keras.Model, PairPipeline, Any]) -> Translations:
+def answered(trained: Trained) -> Translations:
     """What the trained model says on the test split."""
     model, pipeline, spec = trained
-    return translation.answers(
-        model, pipeline, "test", "test", spec.evaluation, lambda done, total: None
-    )
+    return translation.answers(model, pipeline, "test", "test", spec, lambda done, total: None)
 
 
-def test_figures_are_of_the_sources_of_the_split(
-    trained: tuple[keras.Model, PairPipeline, Any], answered: Translations
-) -> None:
+def test_figures_are_of_the_sources_of_the_split(trained: Trained, answered: Translations) -> None:
     """Each once, drawn by the seed, with all of its references as they were written."""
     model, pipeline, spec = trained
     pairs = pipeline.sentences("test")
@@ -90,9 +48,10 @@ def test_figures_are_of_the_sources_of_the_split(
     )
     assert figures["bleu"] > 60 and figures["accuracy"] > 0.8  # it has learnt
     assert figures["bleu"] > figures["bleu_single"]
+    model.compile(loss=TASK.loss(TASK.train), metrics=list(TASK.metrics()))
     again = model.evaluate(pipeline.dataset("test", 16), verbose=0, return_dict=True)
     assert figures["perplexity"] == pytest.approx(again["perplexity"], rel=1e-5)
-    other = dataclasses.replace(spec.evaluation, seed=1)
+    other = dataclasses.replace(spec, seed=1)
     drawn = translation.answers(model, pipeline, "test", "test", other, lambda *_: None)
     assert drawn.sources != answered.sources
 
@@ -107,29 +66,35 @@ def test_pictures_have_the_words_on_their_axes(answered: Translations, tmp_path:
     assert TASK.plot(without, tmp_path) == []
 
 
-def test_answers_are_for_people(trained: tuple[keras.Model, PairPipeline, Any]) -> None:
+def test_answers_are_for_people(translator: Run, trained: Trained) -> None:
     """Text in the target's spelling; the best first, and the same alone and in a batch."""
-    model, pipeline, spec = trained
     asked = ["two red dog.", "one blue.", "three three two one dog red."]
-    answers = TASK.decode(pipeline, translation.ask(model, pipeline, asked, spec.evaluation))
-    assert answers[0]["translation"] in ("chien rouge deux !", "chien rouge deux.")
+    answers = predict(translator.folder, asked)
+    assert answers[0]["text"] in ("chien rouge deux !", "chien rouge deux.")
     for source, answer in zip(asked, answers, strict=True):
+        assert answer["input"] == source
         scores = [answer["score"], *(other["score"] for other in answer["alternatives"])]
         assert len(scores) == 3 and scores == sorted(scores, reverse=True)
-        (alone,) = TASK.decode(
-            pipeline, translation.ask(model, pipeline, [source], spec.evaluation)
-        )
-        assert alone["translation"] == answer["translation"]
-        assert alone["score"] == pytest.approx(answer["score"], abs=1e-4)
+        (alone,) = predict(translator.folder, [source], settings=["beam_size=1"])
+        assert not alone["alternatives"] and alone["score"] <= answer["score"] + 1e-4
 
 
-def test_bad_sources_are_named(trained: tuple[keras.Model, PairPipeline, Any]) -> None:
-    """Empty ones, and ones longer than any in training."""
-    model, pipeline, spec = trained
-    with pytest.raises(ValueError, match="`source` must be more than whitespace"):
-        translation.ask(model, pipeline, ["one.", " "], spec.evaluation)
-    with pytest.raises(ValueError, match="`source` must be at most 50 tokens"):
-        translation.ask(model, pipeline, ["one " * 60], spec.evaluation)
+@pytest.mark.parametrize("exports", [False, True])
+def test_bad_sources_are_named(
+    translator: Run, translator_exported: Path, exports: bool, tmp_path: Path
+) -> None:
+    """Empty ones, and ones longer than any in training; the others are translated."""
+    source = translator_exported if exports else translator.folder
+    (tmp_path / "bad.txt").write_bytes(b"\xff\xfe one")
+    asked = ["one.", " ", "one " * 60, str(tmp_path / "bad.txt"), "two."]
+    answers = predict(source, asked)
+    assert [bool(answer.get("text")) for answer in answers] == [True, False, False, False, True]
+    assert "`source` must be more than whitespace" in answers[1]["error"]
+    most = 6 if exports else 50  # a file's shapes are fixed, at the longest training source
+    assert f"`source` must be at most {most} tokens. Received: source=60" in answers[2]["error"]
+    assert "bad.txt" in answers[3]["error"]
+    with pytest.raises(ValueError, match="more than whitespace"):
+        predict(source, asked[:2], on_bad_input="stop")
 
 
 def test_a_picture_takes_any_script(tmp_path: Path) -> None:

@@ -220,6 +220,10 @@ class CorpusPipeline:
         """`encode` as TensorFlow operations, from string (batch,) to token ids and lengths."""
         return BehindEnd(self.tokenizer.graph())
 
+    def save_tokenizer(self, folder: str | Path) -> None:
+        """Writes the tokenizer alone, as exports need it."""
+        self.tokenizer.save(Path(folder))
+
     def save(self, folder: str | Path) -> None:
         """Writes vocabulary, settings and splits; the text stays where it is.
 

@@ -198,6 +198,10 @@ class TextPipeline:
         """`encode` as TensorFlow operations, from string (batch,) to token ids and lengths."""
         return self.tokenizer.graph(self.spec.max_tokens)
 
+    def save_tokenizer(self, folder: str | Path) -> None:
+        """Writes the tokenizer alone, as exports need it."""
+        self.tokenizer.save(Path(folder))
+
     def save(self, folder: str | Path) -> None:
         """Writes labels, vocabulary, settings and splits; the texts stay where they are.
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeGuard
 
 import numpy as np
 import tensorflow as tf
 
-from pipelines.base import SPLITS, BadInputs, Progress, require
+from pipelines.base import SPLITS, BadInputs, Progress
 from pipelines.text import batches, files, index, state, store, tokenization
 from pipelines.text.graph import TokenizerGraph
 from pipelines.text.index import Example
-from pipelines.text.spacing import Spacing
+from pipelines.text.sides import Sides
 from pipelines.text.spec import PairSpec
 from pipelines.text.store import Ragged
-from pipelines.text.tokenization import BEGIN, Tokenizer, WordTokenizer
+from pipelines.text.tokenization import BEGIN, Tokenizer
 
 __all__ = ["PairPipeline", "PairSpec"]
 
@@ -35,9 +34,7 @@ class PairPipeline:
     def __init__(self, spec: PairSpec | None = None) -> None:
         self.spec = spec or PairSpec()
         self.examples: list[Example] = []
-        self.source = tokenization.of(self.spec)
-        self.target = tokenization.of(self.spec)
-        self.spacing = Spacing()
+        self.sides = Sides(tokenization.of(self.spec), tokenization.of(self.spec))
         self._bad = BadInputs(self.spec.on_bad_input)
         self._seed = 0
         self._fitted = False
@@ -90,6 +87,21 @@ class PairPipeline:
             raise ValueError("The pipeline must be fitted or loaded before `open`.")
         self._read(data, test_only, progress)
         return self
+
+    @property
+    def source(self) -> Tokenizer:
+        """The sources' tokenizer."""
+        return self.sides.source
+
+    @property
+    def target(self) -> Tokenizer:
+        """The targets' tokenizer."""
+        return self.sides.target
+
+    @property
+    def labels(self) -> list[str]:
+        """What a model's logits are of: the tokens of the target's language."""
+        return self.target.vocabulary
 
     @property
     def splits(self) -> dict[str, int]:
@@ -171,6 +183,16 @@ class PairPipeline:
         """
         return len(self._plan(split, batch_size).sizes)
 
+    def texts(self, split: str, batch_size: int) -> Iterator[str]:
+        """The sources of a split, in the order of `dataset` outside training.
+
+        Args:
+            split: "train", "validation" or "test".
+            batch_size: As in `dataset`.
+        """
+        rows, _ = self._plan(split, batch_size).ordered()
+        yield from (self._texts.text(2 * self._places[row]) for row in rows)
+
     def sentences(self, split: str) -> list[tuple[str, str]]:
         """The pairs of a split as they were read.
 
@@ -180,11 +202,6 @@ class PairPipeline:
         batches.check_split(split, self.splits)
         places = [2 * self._places[row] for row in self._rows(split)]
         return [(self._texts.text(place), self._texts.text(place + 1)) for place in places]
-
-    def translation(self, target_ids: Sequence[int]) -> str:
-        """The text of a target's ids, spaced as the training split's targets are."""
-        text = self.target.decode(target_ids)
-        return self.spacing.join(text.split()) if _spaced(self.target) else text
 
     def encode(self, *raw: str | Path | tuple[str, str]) -> dict[str, np.ndarray]:
         """Makes the inputs of one batch, as training sees them.
@@ -204,21 +221,22 @@ class PairPipeline:
         pairs = [
             one if isinstance(one, tuple) else (files.text_of(one, encoding), "") for one in raw
         ]
-        for text, _ in pairs:
-            require(bool(text.strip()), "source", "more than whitespace", text)
-        source = [np.array(self.source.encode(one), np.int32) for one, _ in pairs]
-        longest, limit = max(map(len, source), default=0), self.spec.max_tokens
-        require(limit is None or longest <= limit, "source", f"at most {limit} tokens", longest)
-        fed = [np.array([BEGIN, *self.target.encode(one)], np.int32) for _, one in pairs]
+        sources = [source for source, _ in pairs]
+        source_ids, lengths = self.sides.encode(sources, self.spec.max_tokens)
+        fed = [np.array([BEGIN, *self.target.encode(target)], np.int32) for _, target in pairs]
         return {
-            "source_ids": store.padded(source),
-            "source_lengths": np.array([len(ids) for ids in source], np.int32),
+            "source_ids": source_ids,
+            "source_lengths": lengths,
             "target_ids": store.padded(fed),
         }
 
     def graph(self) -> TokenizerGraph:
         """The encoding of sources as TensorFlow operations, from string (batch,)."""
         return self.source.graph(self.spec.max_tokens)
+
+    def save_tokenizer(self, folder: str | Path) -> None:
+        """Writes both sides' tokenizers alone, as exports need them."""
+        self.sides.save(Path(folder))
 
     def save(self, folder: str | Path) -> None:
         """Writes vocabularies, settings and splits; the pairs stay where they are.
@@ -228,9 +246,7 @@ class PairPipeline:
                 a `tokenizer.json`, and `pipeline.json` and `splits.csv`.
         """
         folder = Path(folder)
-        self.source.save(folder / "source")
-        self.target.save(folder / "target")
-        self.spacing.save(folder / "target")
+        self.sides.save(folder)
         state.save(folder, self.spec, self._seed)
         index.write(self.examples, folder / "splits.csv")
 
@@ -245,9 +261,7 @@ class PairPipeline:
         spec, seed = state.load(folder, PairSpec)
         pipeline = cls(spec)
         pipeline._seed, pipeline._fitted = seed, True
-        pipeline.source = tokenization.load(folder / "source")
-        pipeline.target = tokenization.load(folder / "target")
-        pipeline.spacing = Spacing.load(folder / "target")
+        pipeline.sides = Sides.load(folder)
         return pipeline
 
     def _read(self, data: str, test_only: bool, progress: Progress | None) -> None:
@@ -261,11 +275,9 @@ class PairPipeline:
         texts = store.texts(_sides(found, read))  # source and target by turns
         if not self._fitted:
             train = [row for row, example in enumerate(read) if example.split == "train"]
-            self.source = tokenization.of(self.spec).fit(texts.text(2 * row) for row in train)
-            self.target = tokenization.of(self.spec).fit(texts.text(2 * row + 1) for row in train)
-            if _spaced(self.target):
-                told = (texts.text(2 * row + 1) for row in train)
-                self.spacing = Spacing.of(told, self.target)
+            sources = (texts.text(2 * row) for row in train)
+            targets = [texts.text(2 * row + 1) for row in train]
+            self.sides = Sides.of(sources, targets, self.spec)
             self._fitted = bool(train)
         self.examples, self._places, self._texts = [], [], texts
         both = store.collect(self._encoded(texts, read, progress))
@@ -307,11 +319,6 @@ class PairPipeline:
         rows = self._rows(split)
         lengths = np.stack([self._source_ids.lengths, self._target_ids.lengths + 1], axis=1)
         return batches.plan(rows, lengths[rows], batch_size)
-
-
-def _spaced(tokenizer: Tokenizer) -> TypeGuard[WordTokenizer]:
-    """Whether a tokenizer parts marks from words."""
-    return tokenizer.tokens in ("words", "subwords")
 
 
 def _sides(

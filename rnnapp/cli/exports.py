@@ -27,7 +27,7 @@ def export(
     max_quality_loss: Annotated[
         float,
         typer.Option(
-            help="By what share of the model's accuracy a file may be worse, from 0 to less than 1."
+            help="By what share of the model's quality a file may be worse, from 0 to less than 1."
         ),
     ] = 0.01,
     as_json: AsJson = False,

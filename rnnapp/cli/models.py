@@ -185,11 +185,12 @@ def predict(
     A language model goes on with each text: `--set temperature=0.7 --set max_tokens=200`.
     """
     import rnnapp
-    from rnnapp.prediction import generator_of, prompts_of
+    from rnnapp.generation import Generator
+    from rnnapp.prediction import writer_of
 
     settings = set_ or []
-    if not as_json and (generator := generator_of(source, settings)) is not None:
-        _write(generator, prompts_of(inputs))
+    if not as_json and isinstance(writer := writer_of(source, settings), Generator):
+        _write(writer, writer.read(inputs))
         return
     answers = rnnapp.predict(source, inputs, settings=settings, on_bad_input=on_bad_input or "skip")
     if as_json:
@@ -198,10 +199,16 @@ def predict(
         if "error" in each:
             progress.console().print(f"[red]error:[/red] {escaped(each['error'])}")
         elif not as_json:
-            label = each["label"]
-            print(f"{each['input']}  {label}  {each['probabilities'][label]:.2f}")
+            print(f"{each['input']}  {_answer(each)}")
     if any("error" in each for each in answers):
         raise typer.Exit(CHECK_FAILED)
+
+
+def _answer(answer: dict[str, Any]) -> str:
+    """An answer on a line."""
+    if "text" in answer:
+        return answer["text"]
+    return f"{answer['label']}  {answer['probabilities'][answer['label']]:.2f}"
 
 
 def _write(generator: Generator, prompts: list[str]) -> None:

@@ -92,7 +92,7 @@ def _refused(refused: dict[str, str]) -> list[str]:
 
 def _checks(certificate: dict[str, Any]) -> str:
     rows = [
-        "| | format | runtime | signature | replayed | difference | right (model) | median call |",
+        "| | format | runtime | signature | replayed | difference | quality (model) | a call |",
         "|---|---|---|---|---|---|---|---|",
     ]
     rows += [f"| {' | '.join(row)} |" for row in table(certificate)]

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from rnnapp.exporting.cases import Measure, quality_loss
 from rnnapp.exporting.formats import FORMATS
-from rnnapp.exporting.reference import Case, Reference
+from rnnapp.exporting.reference import Reference
 from rnnapp.exporting.replays import Replayed, replays
 from rnnapp.exporting.runtimes import RUNTIMES
+from rnnapp.exporting.translators import TranslatorReference
 from rnnapp.progress import Report
 
 MAX_QUALITY_LOSS = 0.01
@@ -37,9 +39,10 @@ class Check:
         comparisons: Answers that were compared.
         finite: Whether all answers are finite numbers.
         max_difference: Largest difference of a probability to Keras; None if some are not finite.
-        accuracy: Share of the replayed validation examples that it gets right, or, of a stream, of
-            the places where Keras is sure; None without any.
-        model_accuracy: What Keras gets right of the same.
+        measure: "accuracy", the share of the replayed validation examples that it gets right, or,
+            of a stream, of the places where Keras is sure; or "perplexity" of true tokens.
+        quality: By that measure; None where nothing is known to be right.
+        model_quality: Keras' own, of the same.
         repeatable: Whether the same input gave the same answer after another one.
         median_us: Median time of a call, in microseconds.
         drift: Of a stream, the largest difference at each place compared, from its start on.
@@ -55,18 +58,17 @@ class Check:
     comparisons: int = 0
     finite: bool = True
     max_difference: float | None = None
-    accuracy: float | None = None
-    model_accuracy: float | None = None
+    measure: Measure = "accuracy"
+    quality: float | None = None
+    model_quality: float | None = None
     repeatable: bool = True
     median_us: float = 0.0
     drift: list[float] | None = None
 
     @property
     def quality_loss(self) -> float | None:
-        """By what share of Keras' accuracy it is worse; negative if it is better."""
-        if self.accuracy is None or not self.model_accuracy:
-            return None
-        return (self.model_accuracy - self.accuracy) / self.model_accuracy
+        """By what share of Keras' quality it is worse; negative if it is better."""
+        return quality_loss(self.measure, self.quality, self.model_quality)
 
     @property
     def as_good(self) -> bool:
@@ -86,9 +88,10 @@ class Check:
             return "gave another answer to the same input: it keeps state between calls"
         if self.as_good:
             return ""
+        own, loss = _quality(self.measure, self.quality), f"{self.quality_loss:.1%}"
         return (
-            f"gets {self.accuracy:.1%} right, {self.quality_loss:.1%} less than the model, "
-            f"allowed are {self.max_quality_loss:.1%} (--max-quality-loss)"
+            f"{own}, {loss} worse than the model, allowed are {self.max_quality_loss:.1%} "
+            "(--max-quality-loss)"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -100,10 +103,9 @@ class Check:
 def certify(
     folder: Path,
     formats: list[str],
-    reference: Reference,
+    reference: Reference | TranslatorReference,
     report: Report,
     *,
-    streams: bool,
     max_quality_loss: float = MAX_QUALITY_LOSS,
     known: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -114,8 +116,7 @@ def certify(
         formats: Names in `FORMATS` that it holds.
         reference: The Keras model and the sequences.
         report: Told of progress.
-        streams: Whether the model has a step, which its artefacts must have then.
-        max_quality_loss: By what share of Keras' accuracy an artefact may be worse.
+        max_quality_loss: By what share of Keras' quality an artefact may be worse.
         known: Its certificate, where only `formats` have changed since.
 
     Returns:
@@ -126,21 +127,21 @@ def certify(
     certificate = without(known, formats) if known else {"checks": [], "not_run": []}
     checks, not_run = certificate["checks"], certificate["not_run"]
     jobs = [(name, runtime) for name in formats for runtime in FORMATS[name].runtimes]
-    cases, versions, present = _cases(reference), dict[str, str](), list[Job]()
+    versions, present = dict[str, str](), list[Job]()
     for name, runtime in jobs:
         if reason := RUNTIMES[runtime].absence:
             not_run.append({"format": name, "runtime": runtime, "reason": reason})
             continue
         versions[runtime] = RUNTIMES[runtime].version
         present.append((name, runtime))
-    judge = functools.partial(_checks, folder, cases, streams, max_quality_loss)
+    judge = functools.partial(_checks, folder, reference, max_quality_loss)
     for found in _side_by_side(judge, present, report):
         checks += [check.to_dict() for check in found]
     certificate |= {
         "checks": checks,
         "not_run": not_run,
         "max_quality_loss": max_quality_loss,
-        "places": (cases["stream"].lengths // reference.unit).tolist(),
+        "places": reference.places,
         "runtimes": certificate.get("runtimes", {}) | versions,
     }
     return _concluded(certificate)
@@ -224,8 +225,8 @@ def table(certificate: dict[str, Any]) -> list[list[str]]:
 
     Returns:
         A row of eight cells for each check, and for each artefact that a runtime did not run:
-        verdict, format, runtime, signature, what was replayed, difference, accuracy, time of a
-        call.
+        verdict, format, runtime, signature, what was replayed, difference, quality (and the
+        model's), time of a call.
     """
     rows = []
     for check in certificate["checks"]:
@@ -239,7 +240,7 @@ def table(certificate: dict[str, Any]) -> list[list[str]]:
                 "ok" if check["passed"] else "BAD",
                 *(check[name] for name in ("format", "runtime", "signature", "case")),
                 largest + bound,
-                _right(check["accuracy"], check["model_accuracy"]),
+                _qualities(check),
                 f"{check['median_us']:.0f} µs",
             ]
         )
@@ -248,17 +249,6 @@ def table(certificate: dict[str, Any]) -> list[list[str]]:
             ["not run", absent["format"], absent["runtime"], "", absent["reason"], "", "", ""]
         )
     return rows
-
-
-def _cases(reference: Reference) -> dict[str, Case]:
-    """What signatures are held against."""
-    cases = {
-        "windows": reference.windows(),
-        "padded": reference.padded(),
-        "stream": reference.stream(),
-    }
-    texts = reference.texts()
-    return cases | ({"texts": texts} if texts else {})
 
 
 def _side_by_side(
@@ -279,20 +269,19 @@ def _side_by_side(
 
 
 def _checks(
-    folder: Path, cases: dict[str, Case], streams: bool, max_quality_loss: float, job: Job
+    folder: Path, reference: Reference | TranslatorReference, max_quality_loss: float, job: Job
 ) -> list[Check]:
     """An artefact in a runtime, by each of its signatures."""
     name, runtime = job
     form = FORMATS[name]
     empty = Check(name, runtime, "", "", form.bound, max_quality_loss)
-    checks = []
+    checks: list[Check] = []
     try:
         with RUNTIMES[runtime].load(folder / form.path) as loaded:
-            checks += [_check(empty, replay) for replay in replays(loaded, cases)]
+            missing = sorted(reference.wanted(form.signatures) - set(loaded.signatures))
+            checks += [_check(empty, replay) for replay in replays(loaded, reference.cases())]
     except (RuntimeError, ValueError, OSError) as error:  # what runtimes refuse artefacts with
         return [*checks, replace(empty, error=f"could not be run: {error}")]
-    wanted = {signature for signature in form.signatures if streams or signature != "step"}
-    missing = sorted(wanted - {check.signature for check in checks})
     return [*checks, *(replace(empty, signature=each, error="is missing") for each in missing)]
 
 
@@ -308,21 +297,22 @@ def _check(empty: Check, replay: Replayed) -> Check:
         comparisons=len(answers),
         finite=finite,
         max_difference=float(difference.max()) if finite else None,
-        accuracy=_accuracy(answers, case),
-        model_accuracy=_accuracy(case.expected, case),
+        measure=case.measure,
+        quality=case.quality(answers) if finite else None,
+        model_quality=case.quality(case.expected),
         repeatable=repeatable,
         median_us=1e6 * float(np.median(seconds)),
         drift=list(map(float, difference)) if replay.is_stream and finite else None,
     )
 
 
-def _accuracy(probabilities: np.ndarray, case: Case) -> float | None:
-    """The share of right answers where one is known; None where none is."""
-    if case.targets is None or not (case.targets >= 0).any():
-        return None
-    known = case.targets >= 0
-    return float(np.mean(probabilities[known].argmax(-1) == case.targets[known]))
+def _quality(measure: Measure, value: float | None) -> str:
+    """A quality for people; "" where there is none."""
+    if value is None:
+        return ""
+    return f"{value:.1%} right" if measure == "accuracy" else f"perplexity {value:.4g}"
 
 
-def _right(own: float | None, model: float | None) -> str:
-    return "" if own is None else f"{own:.1%} ({model:.1%})"
+def _qualities(check: dict[str, Any]) -> str:
+    own, model = (_quality(check["measure"], check[name]) for name in ("quality", "model_quality"))
+    return own and f"{own} ({model.removeprefix('perplexity ').removesuffix(' right')})"

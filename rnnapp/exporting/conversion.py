@@ -14,7 +14,15 @@ import numpy as np
 import tensorflow as tf
 
 import rnnapp.layers  # noqa: F401  registers what the model is made of
-from rnnapp.exporting import flatbuffer, lowering, mediapipe, rounding, signatures, tflite
+from rnnapp.exporting import (
+    flatbuffer,
+    lowering,
+    mediapipe,
+    rounding,
+    signatures,
+    tflite,
+    translators,
+)
 from rnnapp.exporting.quantized import IntegerStep
 from rnnapp.exporting.reference import with_extremes
 from rnnapp.layers.streaming import StepModel
@@ -37,6 +45,7 @@ class Conversion:
         self.time: int = job["time"]
         self.float_parts: list[str] = job["float_parts"]
         self._streams: bool = job["streams"]
+        self._rows: int = job["rows"]
 
     @functools.cached_property
     def integers(self) -> IntegerStep:
@@ -56,6 +65,8 @@ class Conversion:
             # tflite-runtime 2.14 does not know the per-channel kernels of dense layers.
             converter._experimental_disable_per_channel_quantization_for_dense_layers = True
 
+        if translators.translates(self.model):  # rounded each to its nearest
+            return self._lowered(self.model, quantize)
         return self._lowered(self._rounded(shared=True, smallest=_HYBRID), quantize)
 
     def _load(self) -> keras.Model:
@@ -73,12 +84,9 @@ class Conversion:
         return model
 
     def _lowered(self, model: keras.Model, prepare: Callable[[Any], None] | None = None) -> bytes:
-        specs = signatures.whole_specs(model, 1, self.time)
-        traced = {"predict": lowering.traced(signatures.whole(model), specs)}
-        if self._streams:
-            stepper = StepModel(model)
-            specs = signatures.step_specs(stepper, 1)
-            traced["step"] = lowering.traced(signatures.step(stepper), specs)
+        stepper = StepModel(model) if self._streams else None
+        functions = signatures.device(model, stepper, self.time, self._rows)
+        traced = {name: lowering.traced(*function) for name, function in functions.items()}
         return lowering.lowered(traced, [weight.value for weight in model.weights], prepare)
 
 

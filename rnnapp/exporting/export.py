@@ -14,7 +14,7 @@ from rnnapp.exporting.certificate import MAX_QUALITY_LOSS, certify
 from rnnapp.exporting.folder import MODEL, REPLAY, read_manifest, sha256, write
 from rnnapp.exporting.formats import FORMATS
 from rnnapp.exporting.proof import ExportError
-from rnnapp.exporting.reference import Reference
+from rnnapp.exporting.reference import reference_of
 from rnnapp.replay import Replay
 from rnnapp.runs import Run
 
@@ -37,7 +37,7 @@ def export(
         formats: Names in `FORMATS`, or "all" that the model has and this machine can prove.
         overwrite: Replace an export that stands there. That takes two renames, between which
             nothing stands there; if the second fails, the old one is moved back.
-        max_quality_loss: By what share of the model's accuracy an artefact may be worse, from 0
+        max_quality_loss: By what share of the model's quality an artefact may be worse, from 0
             to less than 1.
 
     Returns:
@@ -95,14 +95,14 @@ def verify(folder: str | os.PathLike) -> dict[str, Any]:
     if changed:  # not run: a changed file may crash its runtime, and a SavedModel is code
         return {"passed": False, "changed": changed, "checks": [], "not_run": [], "unproved": []}
     model = keras.models.load_model(folder / MODEL, compile=False)
-    reference = Reference(model, Replay.load(folder / REPLAY), manifest["unit"])
+    replay, streams = Replay.load(folder / REPLAY), manifest["streaming"] is True
+    reference = reference_of(model, replay, manifest["unit"], streams)
     with progress.bar("Verifying") as report:
         certificate = certify(
             folder,
             manifest["formats"],
             reference,
             report,
-            streams=manifest["streaming"] is True,
             max_quality_loss=manifest["max_quality_loss"],
         )
     return {**certificate, "changed": changed}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnapp import overrides, plots
-from rnnapp.exporting import card, report
+from rnnapp.exporting import card, report, translators
 from rnnapp.exporting.formats import Source
 from rnnapp.exporting.proof import prove
 from rnnapp.exporting.runtimes import version_of
@@ -60,7 +60,7 @@ def write(run: Run, folder: Path, names: list[str], max_quality_loss: float) -> 
         run: A finished run.
         folder: A new folder.
         names: Names in `FORMATS`, or "all" alone.
-        max_quality_loss: By what share of the model's accuracy an artefact may be worse.
+        max_quality_loss: By what share of the model's quality an artefact may be worse.
 
     Raises:
         ValueError: If the model has no such format.
@@ -73,7 +73,7 @@ def write(run: Run, folder: Path, names: list[str], max_quality_loss: float) -> 
     shutil.copyfile(run.folder / "replay.npz", folder / REPLAY)
     source = source_of(run, model, folder)
     if source.read is not None:
-        run.load_pipeline().tokenizer.save(folder / TOKENIZER)
+        run.load_pipeline().save_tokenizer(folder / TOKENIZER)
     proof = prove(source, folder, names, max_quality_loss)
     (folder / "labels.txt").write_text("\n".join(source.labels) + "\n", encoding="utf-8")
     write_json(folder / "certificate.json", proof.certificate)
@@ -131,10 +131,13 @@ def source_of(run: Run, model: keras.Model, folder: Path) -> Source:
         no_step,
         pipeline.graph() if hasattr(pipeline, "graph") else None,
         _settings(run, pipeline, stepper),
+        getattr(run.spec.evaluation, "beam_size", 1),
     )
 
 
 def _stepper(model: Any) -> tuple[StepModel | None, str]:
+    if translators.translates(model):
+        return None, translators.NO_STREAM
     try:
         return StepModel(model), ""
     except NotCausalError as error:

@@ -46,6 +46,7 @@ class Source:
         no_step: Why it has none; "" if it has one.
         read: What makes token ids and lengths of texts in a graph; None of a model of others.
         settings: What a device must know: `sample_rate`, `detector` and the like.
+        rows: Hypotheses in an encoder-decoder's step.
         float_parts: What stays floats among integers of eight bits, where those lose too much.
     """
 
@@ -60,6 +61,7 @@ class Source:
     no_step: str
     read: Callable[..., Any] | None
     settings: dict[str, Any]
+    rows: int = 1
     float_parts: tuple[str, ...] = ()
 
     @property
@@ -160,6 +162,7 @@ def _convert(source: Source, folder: Path, variants: list[str]) -> dict[str, str
             time=source.time,
             streams=source.stepper is not None,
             calibration=source.calibration_path,
+            rows=source.rows,
             float_parts=source.float_parts,
         )
     except tflite.ConversionError as error:

@@ -13,9 +13,10 @@ from rnnapp import progress
 from rnnapp.exporting import c99
 from rnnapp.exporting.certificate import certify, failures, lossy, without
 from rnnapp.exporting.formats import FORMATS, Format, LeftOutError, Source
-from rnnapp.exporting.reference import Reference
+from rnnapp.exporting.reference import Reference, reference_of
 from rnnapp.exporting.runtimes import RUNTIMES
 from rnnapp.exporting.tflite import ConversionError
+from rnnapp.exporting.translators import TranslatorReference
 from rnnapp.replay import Replay
 
 
@@ -48,7 +49,7 @@ def prove(source: Source, folder: Path, names: list[str], max_quality_loss: floa
         folder: Where they go.
         names: Names in `FORMATS`; or "all" alone, of which those of less precision are left out
             where they lose too much.
-        max_quality_loss: By what share of the model's accuracy an artefact may be worse.
+        max_quality_loss: By what share of the model's quality an artefact may be worse.
 
     Returns:
         What is there now, and what is not, with the certificate.
@@ -66,16 +67,10 @@ def prove(source: Source, folder: Path, names: list[str], max_quality_loss: floa
         raise next(iter(missing.values()))
     names = [name for name in possible if name not in missing]
     refused |= {name: str(error) for name, error in missing.items()}
-    reference = Reference(source.model, Replay.load(source.replay_path), source.unit)
+    replay, streams = Replay.load(source.replay_path), source.stepper is not None
+    reference = reference_of(source.model, replay, source.unit, streams)
     with progress.bar("Certifying") as told:
-        certificate = certify(
-            folder,
-            names,
-            reference,
-            told,
-            streams=source.stepper is not None,
-            max_quality_loss=max_quality_loss,
-        )
+        certificate = certify(folder, names, reference, told, max_quality_loss=max_quality_loss)
     certificate, float_parts = _mixed(source, folder, reference, certificate)
     broken = failures(certificate)
     if broken and not (everything and all(FORMATS[name].rounds for name in broken)):
@@ -108,7 +103,10 @@ def _write_formats(
 
 
 def _mixed(
-    source: Source, folder: Path, reference: Reference, certificate: dict[str, Any]
+    source: Source,
+    folder: Path,
+    reference: Reference | TranslatorReference,
+    certificate: dict[str, Any],
 ) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """Writes integers that lose too much again, with more and more of them in floats.
 
@@ -132,7 +130,6 @@ def _mixed(
                 worse,
                 reference,
                 told,
-                streams=source.stepper is not None,
                 max_quality_loss=certificate["max_quality_loss"],
                 known=certificate,
             )

@@ -3,57 +3,59 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rnnapp.exporting import translators
+from rnnapp.exporting.cases import POINTS, Case, Measure, filled
+from rnnapp.exporting.translators import TranslatorReference
 from rnnapp.replay import Replay
 
 if TYPE_CHECKING:
     import keras
 
 STREAM_WINDOWS = 10  # joined into the long run of a stream
-POINTS = 24  # places of the stream, and lengths of a padded batch, that are compared
 SURE = 0.75  # a probability that no ordinary rounding takes below a half
 
 
-@dataclass(frozen=True)
-class Case:
-    """Inputs of one call or one stream, and the probabilities that Keras answers with.
+def reference_of(
+    model: keras.Model, replay: Replay, unit: int, streams: bool
+) -> Reference | TranslatorReference:
+    """What an export is held against.
 
     Args:
-        name: What the case protects.
-        sequences: (batch, time, ...); or texts, objects (batch,).
-        lengths: (batch,); what lies past them is not zero. Of texts, those of their tokens.
-        expected: Probabilities, (batch, classes).
-        targets: What is right, (batch,), -1 where nothing is; None where nowhere anything is.
+        model: The Keras model.
+        replay: The run's validation sequences.
+        unit: Input samples in one step; the grain of lengths that a stream can hear.
+        streams: Whether the model has a step, which its artefacts must have then.
     """
-
-    name: str
-    sequences: np.ndarray
-    lengths: np.ndarray
-    expected: np.ndarray
-    targets: np.ndarray | None = None
+    if translators.translates(model):
+        return translators.TranslatorReference(model, replay)
+    return Reference(model, replay, unit, streams)
 
 
 class Reference:
     """The Keras model that an export is held against.
 
-    Its cases, `windows()`, `padded()`, `stream()` and `texts()`, are computed once.
+    Its cases, `windows()`, `padded()`, `stream()` and `texts()`, are computed once. Sequences are
+    judged by accuracy, those of tokens by the perplexity of what follows.
 
     Args:
         model: The model.
         replay: The run's validation sequences.
         unit: Input samples in one step; the grain of lengths that a stream can hear.
+        streams: Whether the model has a step, which its artefacts must have then.
     """
 
-    def __init__(self, model: keras.Model, replay: Replay, unit: int) -> None:
+    def __init__(self, model: keras.Model, replay: Replay, unit: int, streams: bool = True) -> None:
         import tensorflow as tf
 
         from rnnapp.exporting import signatures
 
-        self.replay, self.unit = replay, unit
+        self.replay, self.unit, self.streams = replay, unit, streams
+        self._measure: Measure = "perplexity" if replay.of_tokens else "accuracy"
         # Kept by this object: a cache of the class would keep every model for ever.
         self.windows = functools.cache(self._windows)
         self.padded = functools.cache(self._padded)
@@ -65,6 +67,21 @@ class Reference:
             lambda inputs: tf.nn.softmax(model(inputs, training=False)),
             input_signature=[[tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]],
         )
+
+    @property
+    def places(self) -> list[int]:
+        """Where the stream is compared, in steps."""
+        return (self.stream().lengths // self.unit).tolist()
+
+    def cases(self) -> dict[str, Case]:
+        """What signatures are held against, by name."""
+        cases = {"windows": self.windows(), "padded": self.padded(), "stream": self.stream()}
+        texts = self.texts()
+        return cases | ({"texts": texts} if texts else {})
+
+    def wanted(self, signatures: Iterable[str]) -> set[str]:
+        """The signatures that an artefact must have, of those of its format."""
+        return {each for each in signatures if self.streams or each != "step"}
 
     def probabilities(self, sequences: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """What the Keras model answers, (batch, classes).
@@ -94,6 +111,7 @@ class Reference:
             lengths,
             self.probabilities(sequences, lengths),
             targets,
+            self._measure,
         )
 
     def _padded(self) -> Case:
@@ -103,9 +121,9 @@ class Reference:
         lengths = np.linspace(self.unit, replay.time, POINTS).astype(np.int32)
         lengths = np.unique(np.append(lengths, np.array(short, np.int32)))
         sequences = np.resize(replay.sequences, (len(lengths), *replay.sequences.shape[1:])).copy()
-        expected = self.probabilities(_filled(sequences, lengths, 0.0), lengths)
+        expected = self.probabilities(filled(sequences, lengths, 0.0), lengths)
         first = sequences[:, :1]
-        return Case("lengths 0..T, padded", _filled(sequences, lengths, first), lengths, expected)
+        return Case("lengths 0..T, padded", filled(sequences, lengths, first), lengths, expected)
 
     def _texts(self) -> Case | None:
         """Raw texts of all lengths in one batch; None of a model of others."""
@@ -113,7 +131,8 @@ class Reference:
         if texts is None:
             return None
         expected = self.probabilities(texts.token_ids, texts.lengths)
-        return Case("raw texts", texts.raw, texts.lengths, expected, self.replay.targets)
+        targets = self.replay.targets
+        return Case("raw texts", texts.raw, texts.lengths, expected, targets, self._measure)
 
     def _stream(self) -> Case:
         """One long sequence, to be heard step by step; `lengths` are the places compared.
@@ -126,7 +145,7 @@ class Reference:
         steps = np.unique(np.geomspace(1, total, POINTS).astype(np.int32))
         lengths = (steps * self.unit).astype(np.int32)
         repeated = np.repeat(joined, len(lengths), axis=0)
-        expected = self.probabilities(_filled(repeated, lengths, 0.0), lengths)
+        expected = self.probabilities(filled(repeated, lengths, 0.0), lengths)
         sure = expected.max(axis=-1) > SURE
         targets = np.where(sure, expected.argmax(axis=-1), -1) if sure.any() else None
         return Case("a long stream", joined[:, : total * self.unit], lengths, expected, targets)
@@ -146,10 +165,3 @@ def with_extremes(sequences: np.ndarray) -> np.ndarray:
     else:
         noise = [generator.uniform(-level, level, like.shape) for level in (1e-3, 1.0)]
     return np.concatenate([sequences, np.zeros_like(like), *noise]).astype(sequences.dtype)
-
-
-def _filled(sequences: np.ndarray, lengths: np.ndarray, value: np.ndarray | float) -> np.ndarray:
-    """`sequences` with `value` past their lengths; of tokens, an integer."""
-    inside = np.arange(sequences.shape[1]) < lengths[:, None]
-    inside = inside.reshape(inside.shape + (1,) * (sequences.ndim - 2))
-    return np.where(inside, sequences, value).astype(sequences.dtype)

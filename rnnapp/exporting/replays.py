@@ -11,9 +11,8 @@ import numpy as np
 from rnnapp.device import Stepper
 from rnnapp.device.sequences import LENGTHS
 from rnnapp.device.stepper import Runnable
-from rnnapp.exporting.reference import Case
-
-TEXT = "text"  # the input of signatures that read raw texts
+from rnnapp.exporting.cases import TEXT, Case
+from rnnapp.exporting.translators import ENCODE, PAIRS, SERVING, SOURCES, STEP, TEXTS, replay_fed
 
 Replayer = Callable[[Runnable, str, Case], tuple[np.ndarray, bool, list[float]]]
 
@@ -46,8 +45,13 @@ def replays(loaded: Runnable, cases: dict[str, Case]) -> Iterator[Replayed]:
 
     Args:
         loaded: The artefact in a runtime.
-        cases: `windows`, `padded`, `stream` and, of a model of texts, `texts`.
+        cases: As `Reference.cases` has them.
     """
+    if PAIRS in cases:  # an encoder-decoder, each of whose signatures needs others
+        whole = {ENCODE, STEP} <= set(loaded.signatures)
+        for signature in loaded.signatures if whole else ():
+            yield Replayed(loaded, signature, cases[_OF_TRANSLATORS[signature]], replay_fed)
+        return
     for signature in loaded.signatures:
         case, replayer = _BY_SIGNATURE[signature]
         if TEXT in loaded.inputs(signature):
@@ -146,3 +150,4 @@ _BY_SIGNATURE: dict[str, tuple[str, Replayer]] = {
     "padded": ("padded", _replay_padded),
     "step": ("stream", _replay_stream),
 }
+_OF_TRANSLATORS = {SERVING: TEXTS, ENCODE: SOURCES, STEP: PAIRS}

@@ -9,9 +9,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from rnnapp.exporting import signatures
+from rnnapp.exporting import signatures, translators
 from rnnapp.exporting.portable import portable
-from rnnapp.exporting.replays import TEXT
 from rnnapp.layers.streaming import StepModel
 
 
@@ -26,8 +25,9 @@ def save(
 
     Its signatures are `serving_default` (raw input: texts, sounds as long as they are, rows with
     lengths), `padded` (sequences with lengths) and, for a causal model, `step`. Each answers with
-    `label`, `probabilities` and `logits`; every output has a batch dimension, as TensorFlow
-    Serving's row format asks.
+    `label`, `probabilities` and `logits`. Those of an encoder-decoder are `serving_default` (texts)
+    and `encode`, from either of which `step` goes on. Every output has a batch dimension, as
+    TensorFlow Serving's row format asks.
 
     Args:
         model: The model.
@@ -40,18 +40,11 @@ def save(
     # The variables themselves: C++ loaders restore none that hang on a Keras model alone.
     holder.weights = [weight.value for weight in model.weights]
     holder.read = read
-    functions: dict[str, tuple[Callable[..., Any], dict[str, tf.TensorSpec]]] = {
-        "serving_default": (signatures.whole(model), signatures.whole_specs(model, None, None)),
-        "padded": (signatures.padded(model), signatures.padded_specs(model, None, None)),
-    }
-    if read is not None:
-        text = tf.TensorSpec((None,), tf.string, TEXT)
-        functions["serving_default"] = (signatures.texts(model, read), {TEXT: text})
-    if stepper is not None:
-        functions["step"] = (signatures.step(stepper), signatures.step_specs(stepper, None))
+    translates = translators.translates(model)
     traced = {}
-    for name, (function, specs) in functions.items():
-        named = _labelled(signatures.renamed(function, [next(iter(specs))]), labels)
+    for name, (function, specs) in signatures.serving(model, stepper, read).items():
+        named = signatures.renamed(function, [next(iter(specs))])
+        named = named if translates else _labelled(named, labels)
         with portable():
             traced[name] = tf.function(named, autograph=False).get_concrete_function(**specs)
     tf.saved_model.save(holder, str(folder), signatures=traced)

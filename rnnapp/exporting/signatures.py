@@ -9,10 +9,55 @@ import keras
 import tensorflow as tf
 
 from rnnapp.device.sequences import LENGTHS
+from rnnapp.exporting import translators
+from rnnapp.exporting.cases import TEXT
 from rnnapp.layers.streaming import StepModel
 
 Outputs = dict[str, tf.Tensor]
+Signatures = dict[str, tuple[Callable[..., Outputs], dict[str, tf.TensorSpec]]]
+"""Functions by name, with the specifications of their inputs."""
 FEATURES = "features"  # what a model's front hands to its body
+
+
+def serving(
+    model: keras.Model, stepper: StepModel | None, read: Callable[[tf.Tensor], Any] | None
+) -> Signatures:
+    """What a server offers, of any number of sequences of any length.
+
+    Args:
+        model: The model.
+        stepper: Its step, or None if it has none.
+        read: What makes token ids and lengths of texts; None of a model of others.
+    """
+    if translators.translates(model):
+        return translators.signatures(model, None, None, read)
+    found: Signatures = {
+        "serving_default": (whole(model), whole_specs(model, None, None)),
+        "padded": (padded(model), padded_specs(model, None, None)),
+    }
+    if read is not None:
+        text = tf.TensorSpec((None,), tf.string, TEXT)
+        found["serving_default"] = (texts(model, read), {TEXT: text})
+    if stepper is not None:
+        found["step"] = (step(stepper), step_specs(stepper, None))
+    return found
+
+
+def device(model: keras.Model, stepper: StepModel | None, time: int, rows: int) -> Signatures:
+    """What a device offers, of fixed shapes.
+
+    Args:
+        model: The model.
+        stepper: Its step, or None if it has none.
+        time: Length of a sequence, in samples or timesteps.
+        rows: Hypotheses in an encoder-decoder's step.
+    """
+    if translators.translates(model):
+        return translators.signatures(model, time, rows)
+    found: Signatures = {"predict": (whole(model), whole_specs(model, 1, time))}
+    if stepper is not None:
+        found["step"] = (step(stepper), step_specs(stepper, 1))
+    return found
 
 
 def answers(logits: tf.Tensor) -> Outputs:

@@ -43,6 +43,7 @@ def convert(
     time: int,
     streams: bool,
     calibration: Path,
+    rows: int = 1,
     float_parts: Sequence[str] = (),
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> None:
@@ -57,6 +58,7 @@ def convert(
         time: Length of the sequence that `predict` takes (samples or timesteps).
         streams: Whether the model is causal, and gets the signature `step`.
         calibration: A file of sequences, from which integers learn their ranges.
+        rows: Hypotheses in an encoder-decoder's step.
         float_parts: What stays floats among integers of eight bits, as `sensitive_parts` names it.
         timeout_seconds: For each variant; one that is just being made may take twice as long.
 
@@ -64,7 +66,8 @@ def convert(
         ConversionError: If the converter fails, crashes or takes too long at any of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    job = _job(model, folder, calibration, time, streams) | {"float_parts": list(float_parts)}
+    job = _job(model, folder, calibration, time, streams)
+    job |= {"rows": rows, "float_parts": list(float_parts)}
     reasons = _in_turn(job, folder, list(variants), timeout_seconds)
     (folder / BEGUN).unlink(missing_ok=True)
     if reasons:
@@ -99,7 +102,8 @@ def sensitive_parts(
 def _job(model: Path, folder: Path, calibration: Path, time: int, streams: bool) -> dict[str, Any]:
     """What the converting process is told."""
     paths = {"model": str(model), "folder": str(folder), "calibration": str(calibration)}
-    return {**paths, "time": time, "streams": streams, "float_parts": [], "rank": False}
+    form = {"time": time, "rows": 1, "streams": streams, "float_parts": []}
+    return {**paths, **form, "rank": False}
 
 
 def _in_turn(

@@ -159,7 +159,10 @@ class Decoder(keras.layers.Layer):
         """
         if self.attention is None:
             return {"context": states[-len(states) // len(self.rnns)]}
-        return {"memory": memory, "keys": self.attention.keys(memory), "memory_lengths": lengths}
+        # A tensor of its own: where an input is an output as well, LiteRT's CompiledModel, 2.3,
+        # returns what happens to be in memory.
+        own = tf.minimum(lengths, tf.shape(memory)[1])
+        return {"memory": memory, "keys": self.attention.keys(memory), "memory_lengths": own}
 
     def step(
         self, token_ids: tf.Tensor, remembered: Tensors, states: Sequence[tf.Tensor]

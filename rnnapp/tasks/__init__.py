@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 
-from rnnapp.tasks import language_model, speech_commands, text_classification
-from rnnapp.tasks.base import Evaluation, RunSpec, Task
+from rnnapp.tasks import language_model, speech_commands, text_classification, translation
+from rnnapp.tasks.base import Evaluation, RunSpec, Task, Writer
 
 TASKS: dict[str, Task] = {
     "speech_commands": speech_commands.TASK,
     "text_classification": text_classification.TASK,
     "language_model": language_model.TASK,
+    "translation": translation.TASK,
 }
 
 
@@ -27,4 +28,4 @@ def task_named(name: str) -> Task:
     raise ValueError(f"There is no task {name!r}. {hint}Valid names: {', '.join(TASKS)}")
 
 
-__all__ = ["TASKS", "Evaluation", "RunSpec", "Task", "task_named"]
+__all__ = ["TASKS", "Evaluation", "RunSpec", "Task", "Writer", "task_named"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from rnnapp import overrides
 from rnnapp.progress import Report
@@ -16,7 +17,15 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-    from rnnapp.generation import Generator
+
+class Writer(Protocol):
+    """What answers texts with texts."""
+
+    def read(self, inputs: Sequence[str | os.PathLike]) -> list[str]:
+        """The texts of inputs, or of the files that they name; an error where one is bad."""
+
+    def answers(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """For each `text`, and what else there is to say."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,7 @@ class Task:
         objective: The validation metric that picks the best epoch, and which way is better.
         score: Figures of an evaluation, as JSON.
         plot: Pictures of an evaluation, written to a folder.
-        decode: A batch of logits as answers for people.
+        decode: A batch of logits as answers for people; None for a task that has a writer.
         listen: Figures of the model as a stream hears it, in named groups, as JSON, with pictures
             in the folder; None for a task whose models are asked for whole sequences alone.
         trainer: What `fit` is called on in the place of a model, of the model, its settings and the
@@ -96,7 +105,7 @@ class Task:
         answers: What `score` and `plot` judge, of a model, a pipeline with data, a split, the
             evaluation's name and settings, and whom to report to; None asks for one answer to each
             example.
-        generator: Writes texts by a model, of the model, a pipeline and settings of
+        writer: Writes texts by a model, of the model, a pipeline and settings of
             `evaluation_spec`; None for a task whose models write none.
         exported: The model that exports hold, made of a trained one: it answers once for a whole
             sequence.
@@ -117,11 +126,11 @@ class Task:
     objective: tuple[str, Literal["max", "min"]]
     score: Callable[[Evaluation], dict[str, Any]]
     plot: Callable[[Evaluation, Path], list[Path]]
-    decode: Callable[[Any, np.ndarray], list[dict[str, Any]]]
+    decode: Callable[[Any, np.ndarray], list[dict[str, Any]]] | None = None
     listen: Callable[[keras.Model, Any, Any, Path, Report], dict[str, dict[str, Any]]] | None = None
     trainer: Callable[[keras.Model, Any, TrainSpec], keras.Model] | None = None
     answers: Callable[[keras.Model, Any, str, str, Any, Report], Any] | None = None
-    generator: Callable[[keras.Model, Any, Any], Generator] | None = None
+    writer: Callable[[keras.Model, Any, Any], Writer] | None = None
     exported: Callable[[keras.Model], keras.Model] = _as_it_is
     presets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 

@@ -15,7 +15,7 @@ import numpy as np
 from pipelines.base import SPLITS
 from pipelines.text.corpus import CorpusPipeline
 from pipelines.text.spec import CorpusSpec
-from rnnapp import decoding, metrics, plots
+from rnnapp import plots
 from rnnapp.generation import GenerationSpec, Generator, KerasSteps
 from rnnapp.progress import Report
 from rnnapp.specs import EmbeddingSpec, LanguageSpec, TrainSpec
@@ -138,12 +138,6 @@ def _plot(evaluation: Evaluation, folder: Path) -> list[Path]:
     return [plots.surprise(tokens, -evaluation.logits[:EXCERPT], picture, gap=gap)]
 
 
-def _decode(pipeline: CorpusPipeline, logits: np.ndarray) -> list[dict[str, Any]]:
-    """What follows the last timestep of each text."""
-    following = metrics.softmax(logits[:, -1])
-    return [decoding.classification(row, pipeline.vocabulary) for row in following]
-
-
 def _exported(model: keras.Model) -> keras.Model:
     """A model of what follows a whole text."""
     import keras
@@ -157,7 +151,7 @@ def _exported(model: keras.Model) -> keras.Model:
     return keras.Model(model.inputs, head(last), name=model.name)
 
 
-def _generator(model: keras.Model, pipeline: CorpusPipeline, spec: GenerationSpec) -> Generator:
+def _writer(model: keras.Model, pipeline: CorpusPipeline, spec: GenerationSpec) -> Generator:
     return Generator(KerasSteps(model), pipeline.tokenizer, spec)
 
 
@@ -178,10 +172,9 @@ TASK = Task(
     objective=("val_loss", "min"),
     score=_score,
     plot=_plot,
-    decode=_decode,
     presets=PRESETS,
     trainer=_trainer,
     answers=_answers,
-    generator=_generator,
+    writer=_writer,
     exported=_exported,
 )

@@ -1,13 +1,11 @@
 """Translation: a sentence in another language, by an encoder, attention and beam search.
 
-It stands alone, and joins `TASKS` when encoder-decoders can be exported. By default it learns an
-invented language, in whose grammar each word's place and endings follow from other words; the
-preset `large` is for real ones.
+By default it learns an invented language, in whose grammar each word's place and endings follow
+from other words; the preset `large` is for real ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,18 +14,18 @@ import numpy as np
 
 from pipelines.text.pairs import PairPipeline
 from pipelines.text.spec import PairSpec
-from pipelines.text.tokenization import BEGIN, END, PADDING, UNKNOWN
+from pipelines.text.tokenization import END
 from rnnapp import plots, translation_metrics
-from rnnapp.device.beam_search import Hypothesis, Search, Signatures
+from rnnapp.device.beam_search import Hypothesis
 from rnnapp.progress import Report
 from rnnapp.specs import TrainSpec
 from rnnapp.tasks.base import Task
+from rnnapp.translation import BATCH, Translator
 from rnnapp.translation_spec import DecodingSpec, TranslationSpec
 
 if TYPE_CHECKING:
     import keras
 
-BATCH = 64  # sentences that are searched side by side
 EXAMPLES = 5  # translations that go along with the figures
 
 # For some hundred thousand pairs of sentences, cased, of two languages that part words by spaces.
@@ -73,19 +71,7 @@ class Translations:
     @property
     def texts(self) -> list[str]:
         """The best translation of each source, as people would write it."""
-        return [self.pipeline.translation(each[0].token_ids) for each in self.found]
-
-
-@dataclass(frozen=True)
-class TranslationTask(Task):
-    """A task whose models are asked by a search, and not by one call.
-
-    Args:
-        ask: What `decode` puts into words, of a model, a pipeline, new sentences and the
-            evaluation's settings.
-    """
-
-    ask: Callable[..., list[list[Hypothesis]]] | None = None
+        return [self.pipeline.sides.spell(best.token_ids) for best, *_ in self.found]
 
 
 def answers(
@@ -109,8 +95,6 @@ def answers(
     Returns:
         The translations.
     """
-    from rnnapp.encoder_decoder import Translator
-
     references: dict[str, list[str]] = {}
     for source, target in pipeline.sentences(split):
         references.setdefault(source, []).append(target)
@@ -124,66 +108,10 @@ def answers(
         spec,
         sources,
         [references[source] for source in sources],
-        translate(Translator(model), pipeline, sources, spec, report=report),
+        _writer(model, pipeline, spec).search(sources, report=report),
         _teacher_forced(model, pipeline, split),
         len(every),
     )
-
-
-def translate(
-    model: Signatures,
-    pipeline: PairPipeline,
-    sources: Sequence[str],
-    spec: DecodingSpec,
-    n_best: int = 1,
-    report: Report = lambda done, total: None,
-) -> list[list[Hypothesis]]:
-    """Searches for the translations of sentences.
-
-    Args:
-        model: Runs the signatures `encode` and `step`: a `Translator`, or an exported file.
-        pipeline: The fitted pipeline.
-        sources: Sentences.
-        spec: How to search.
-        n_best: Translations of each that are wanted.
-        report: Told of sources that are translated.
-
-    Returns:
-        For each source its `n_best` hypotheses, the best first.
-
-    Raises:
-        ValueError: If a source is empty or too long.
-    """
-    search = Search(
-        BEGIN,
-        END,
-        spec.beam_size,
-        spec.length_penalty,
-        spec.coverage_penalty,
-        (PADDING, UNKNOWN, BEGIN),
-        n_best,
-    )
-    found: list[list[Hypothesis]] = [[] for _ in sources]
-    done = 0
-    for rows, inputs in _batches(pipeline, sources):
-        lengths = inputs["source_lengths"]
-        limits = (lengths * spec.max_length_ratio).astype(int) + spec.max_length_extra
-        best = search(model, inputs["source_ids"], lengths, limits)
-        for row, hypotheses in zip(rows, best, strict=True):
-            found[row] = hypotheses
-        done += len(rows)
-        report(done, len(sources))
-    return found
-
-
-def _batches(
-    pipeline: PairPipeline, sources: Sequence[str]
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Sentences of similar length together: their numbers, and what the pipeline makes of them."""
-    order = np.argsort([len(source) for source in sources], kind="stable")
-    for start in range(0, len(order), BATCH):
-        rows = order[start : start + BATCH]
-        yield rows, pipeline.encode(*((sources[row], "") for row in rows))
 
 
 def _teacher_forced(model: keras.Model, pipeline: PairPipeline, split: str) -> dict[str, float]:
@@ -195,28 +123,10 @@ def _teacher_forced(model: keras.Model, pipeline: PairPipeline, split: str) -> d
     return {metric.name: float(metric.result()) for metric in metrics}
 
 
-def ask(
-    model: keras.Model, pipeline: PairPipeline, inputs: Sequence[str], spec: DecodingSpec
-) -> list[list[Hypothesis]]:
-    """What a trained model says to new sentences: as many hypotheses of each as the beam holds."""
-    from rnnapp.encoder_decoder import Translator
+def _writer(model: keras.Model, pipeline: PairPipeline, spec: DecodingSpec) -> Translator:
+    from rnnapp.encoder_decoder import EncodeStep
 
-    return translate(Translator(model), pipeline, inputs, spec, n_best=spec.beam_size)
-
-
-def _decode(pipeline: PairPipeline, found: Any) -> list[dict[str, Any]]:
-    """The best translation with its score, and the others."""
-    return [
-        {
-            "translation": pipeline.translation(best.token_ids),
-            "score": best.score,
-            "alternatives": [
-                {"translation": pipeline.translation(other.token_ids), "score": other.score}
-                for other in others
-            ],
-        }
-        for best, *others in found
-    ]
+    return Translator(EncodeStep(model), pipeline.sides, pipeline.spec, spec)
 
 
 def _default_data(folder: Path, report: Report) -> None:
@@ -284,7 +194,7 @@ def _plot(evaluation: Any, folder: Path) -> list[Path]:
     return pictures
 
 
-TASK = TranslationTask(
+TASK = Task(
     name="translation",
     summary="a sentence in another language, by attention and beam search",
     pipeline=PairPipeline,
@@ -299,8 +209,7 @@ TASK = TranslationTask(
     objective=("val_perplexity", "min"),
     score=_score,
     plot=_plot,
-    decode=_decode,
     presets=PRESETS,
     answers=answers,
-    ask=ask,
+    writer=_writer,
 )

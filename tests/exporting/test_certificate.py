@@ -118,7 +118,6 @@ def certified(model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
             [*formats] or ["test"],
             model.reference,
             lambda done, total: None,
-            streams=True,
             max_quality_loss=max_quality_loss,
             known=known,
         )
@@ -191,10 +190,10 @@ def test_a_change_of_accuracy_is_written_down(certified: Callable[..., dict], mo
     replay = model.reference.replay
     right = model.reference.probabilities(replay.sequences, replay.lengths).argmax(axis=1) == 0
     (windows, *others) = certified(zeroth)["checks"]
-    assert windows["accuracy"] == 1.0
+    assert windows["quality"] == 1.0
     assert windows["quality_loss"] == pytest.approx((right.mean() - 1) / right.mean())
-    assert windows["model_accuracy"] == right.mean()
-    assert others[0]["signature"] == "padded" and others[0]["accuracy"] is None
+    assert windows["model_quality"] == right.mean()
+    assert others[0]["signature"] == "padded" and others[0]["quality"] is None
 
 
 def wrong_once(answers: np.ndarray, calls: int) -> np.ndarray:
@@ -216,7 +215,7 @@ def test_a_loss_of_quality_is_a_fault(
     assert windows["quality_loss"] == pytest.approx(1 / JUDGED)
     assert windows["passed"] == (allowed > 0)
     if not allowed:
-        assert "less than the model, allowed are 0.0%" in windows["fault"]
+        assert "worse than the model, allowed are 0.0%" in windows["fault"]
         assert lossy(result) == ["eight"]
 
 

@@ -29,8 +29,8 @@ def check(name: str, passed: bool) -> dict[str, Any]:
         "windows",
         bound=None,
         max_quality_loss=0.01,
-        accuracy=0.9 if passed else 0.5,
-        model_accuracy=0.9,
+        quality=0.9 if passed else 0.5,
+        model_quality=0.9,
     )
     return judged.to_dict()
 
@@ -123,7 +123,7 @@ def proved(
     """What is let out of formats that need so many parts of floats."""
     judge = judged(enough, monkeypatch)
     monkeypatch.setattr(proof, "possible_formats", lambda *_: (list(enough), {}))
-    monkeypatch.setattr(proof, "Reference", lambda *_: None)
+    monkeypatch.setattr(proof, "reference_of", lambda *_: None)
     monkeypatch.setattr(proof.Replay, "load", lambda *_: None)
     for name in enough:
         path = folder / FORMATS[name].path

@@ -81,7 +81,7 @@ def test_integers_learn_from_what_does_not_judge(
         conversion.rounding, "round_weights", lambda model, heard, **_: rounded_by.append(heard)
     )
     job = dict(model=finished.model_path, calibration=finished.folder / "calibration.npz")
-    settings = dict(time=replay.time, streams=True, float_parts=[])
+    settings = dict(time=replay.time, rows=1, streams=True, float_parts=[])
     sequences: Any = conversion.Conversion({**job, **settings}).integers
     learnt = {row.tobytes() for row in [*sequences, *rounded_by[0]]}
     assert learnt.isdisjoint(row.tobytes() for row in replay.sequences)
