@@ -9,6 +9,18 @@ the last, and prints nats a character and what the model writes. `wikitext2` lea
 `valid.txt` and is tested on `test.txt`, beside a unigram and a 5-gram Kneser-Ney model of the same
 words and the same vocabulary. `step-time` measures the training step of a recurrent layer as it is
 here and as it is in Keras.
+
+On two cores, beside other work: `tinyshakespeare` 1.341 nats a character of the validation split
+(1.347 in training, over windows) and 1.472 of the test split, by two LSTM layers of 512 units trained
+for 35 minutes. Of what it writes:
+
+    LADY GREY:
+    Who look'd your grace were been? What babes do she
+    call out of her opposite and depart?
+
+    GLOUCESTER:
+    Had not thou done, my part, a woman's womb;
+    And that woful to him, none revenged with your worth,
 """
 
 from __future__ import annotations

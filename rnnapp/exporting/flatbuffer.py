@@ -45,7 +45,7 @@ def compact(content: bytes) -> bytes:
     return pack(model, len(content))
 
 
-def halved(content: bytes, layers: Iterable[Any]) -> bytes:
+def halved(content: bytes, layers: Iterable[Any] | None = None) -> bytes:
     """Stores weights of more than 1,024 elements as float16; they are used as float32.
 
     TensorFlow's own conversion halves every constant. Rounded to 11 bits, an audio front end's
@@ -54,6 +54,7 @@ def halved(content: bytes, layers: Iterable[Any]) -> bytes:
     Args:
         content: A TFLite flatbuffer as the converter names its tensors.
         layers: The model's Keras layers. What those compute with that have no weights stays exact.
+            None halves all constants of that size.
 
     Returns:
         The same model with a DEQUANTIZE before each such weight.
@@ -65,7 +66,8 @@ def halved(content: bytes, layers: Iterable[Any]) -> bytes:
     model.operatorCodes.append(_operator_code(schema, builtin, version=3))
     code = len(model.operatorCodes) - 1
     halves: dict[int, int] = {}
-    trained = _scope_of([layer.name for layer in layers if layer.weights])
+    names = None if layers is None else [layer.name for layer in layers if layer.weights]
+    trained = re.compile("") if names is None else _scope_of(names)
     for subgraph, tensor in list(_tensors(model)):
         data = model.buffers[tensor.buffer].data
         floats = tensor.type == schema.TensorType.FLOAT32 and data is not None

@@ -156,6 +156,15 @@ def test_forms_without_a_search_are_refused(translator_exported: Path, translato
     assert set(possible) | set(refused) == set(FORMATS)
 
 
+def test_sixteen_bits_are_half_the_size(translator_exported: Path) -> None:
+    """A decoder's weights among them, though none of its layers is called by its own name."""
+    whole, half = (
+        (translator_exported / FORMATS[name].path).stat().st_size
+        for name in ("tflite_float", "tflite_float16")
+    )
+    assert half < whole - 4 * 32 * 32 * 3  # the decoder's own recurrent weights, halved
+
+
 def test_a_file_searches_with_the_beam_of_its_run(
     translator: Run, translator_exported: Path
 ) -> None:
