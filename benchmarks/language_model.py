@@ -11,8 +11,8 @@ words and the same vocabulary. `step-time` measures the training step of a recur
 here and as it is in Keras.
 
 On two cores, beside other work: `tinyshakespeare` 1.341 nats a character of the validation split
-(1.347 in training, over windows) and 1.472 of the test split, by two LSTM layers of 512 units trained
-for 35 minutes. Of what it writes:
+(1.347 in training, over windows) and 1.472 of the test split, by two LSTM layers of 512 units,
+trained for 35 minutes. Of what it writes:
 
     LADY GREY:
     Who look'd your grace were been? What babes do she
