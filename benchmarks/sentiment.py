@@ -1,7 +1,8 @@
-"""Sentiment of sentences: SST-2 by its own split, MR in ten folds; models from scratch.
+"""Sentiment of sentences: SST-2 by its own split, MR in ten folds; from scratch and by transfer.
 
     python benchmarks/sentiment.py sst2 --data DATA --out sst2
     python benchmarks/sentiment.py mr --data DATA --out mr
+    python benchmarks/sentiment.py transfer --data DATA --texts TEXTS --out transfer
 
 DATA holds `stsa.binary.train`, `.dev` and `.test` (Socher et al. 2013: 6,920, 872 and 1,821
 sentences, without their phrases), and `rt-polarity.all` (Pang and Lee 2005: 10,662 sentences, a
@@ -20,33 +21,60 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import reviews_text
 
 import rnnapp
 
 SETTINGS = ("preset=sentences", "tokens=whitespace")
+LANGUAGE = (
+    *("tokens=whitespace", "lowercase=true", "document=line", "vocabulary_size=30000"),
+    *("min_count=2", "validation_percent=2", "testing_percent=0", "sequence_length=35"),
+    *("num_layers=2", "units=200", "embedding.dim=200", "tied=true"),
+    *("softmax=sampled", "num_sampled=1024", "weight_drop=0.2", "embedding.dropout=0.1"),
+    *("model.dropout=0.2", "output_dropout=0.2", "batch_size=64", "epochs=8"),
+    *("learning_rate=0.004", "weight_decay=0.01"),
+)
+TRANSFER = ("preset=transfer",)
 FOLDS = 10
 
 
 def main(options: argparse.Namespace) -> None:
     """Runs the benchmark that is asked for."""
-    benchmark = {"sst2": _sst2, "mr": _mr}[options.benchmark]
-    benchmark(options.data, options.out, tuple(options.set or ()))
+    benchmark = {"sst2": _sst2, "mr": _mr, "transfer": _transfer}[options.benchmark]
+    benchmark(options, tuple(options.set or ()))
 
 
-def _sst2(data: Path, out: Path, settings: tuple[str, ...]) -> None:
-    parts = ",".join(str(data / f"stsa.binary.{part}") for part in ("train", "dev", "test"))
-    figures = _figures(parts, out / "run", settings)
-    print(f"test accuracy {figures['accuracy']:.1%} of {figures['examples']}, {_time(out / 'run')}")
+def _sst2(options: argparse.Namespace, settings: tuple[str, ...]) -> None:
+    _report(options, (*SETTINGS, *settings))
 
 
-def _mr(data: Path, out: Path, settings: tuple[str, ...]) -> None:
+def _transfer(options: argparse.Namespace, settings: tuple[str, ...]) -> None:
+    data, out = options.data, options.out
+    everything, reviews = reviews_text.write(data, options.texts, out)
+    language = _finished("language_model", everything, out / "language", LANGUAGE)
+    print(f"language model: {_time(language.folder)}", flush=True)
+    _report(options, (*TRANSFER, f"start={language.folder}", *settings))
+
+
+def _report(options: argparse.Namespace, settings: tuple[str, ...]) -> None:
+    parts = ",".join(str(options.data / f"stsa.binary.{part}") for part in ("train", "dev", "test"))
+    figures = _figures(parts, options.out / "run", settings)
+    best = rnnapp.Run.open(options.out / "run").metrics()["training"]["val_accuracy"]
+    print(
+        f"dev accuracy {best:.1%}, test accuracy {figures['accuracy']:.1%} of "
+        f"{figures['examples']}, {_time(options.out / 'run')}"
+    )
+
+
+def _mr(options: argparse.Namespace, settings: tuple[str, ...]) -> None:
+    data, out = options.data, options.out
     lines = (data / "rt-polarity.all").read_text(encoding="cp1252").splitlines()
     order = np.random.default_rng(0).permutation(len(lines))
     accuracies = []
     for fold in range(FOLDS):
         folder = out / f"fold_{fold}"
         parts = _split(np.array(lines, object)[order], fold, folder)
-        figures = _figures(parts, folder / "run", settings)
+        figures = _figures(parts, folder / "run", (*SETTINGS, *settings))
         accuracies.append(figures["accuracy"])
         print(f"fold {fold}: {figures['accuracy']:.1%}, {_time(folder / 'run')}", flush=True)
     print(f"mean of {FOLDS} folds {np.mean(accuracies):.1%}, deviation {np.std(accuracies):.1%}")
@@ -66,13 +94,14 @@ def _split(lines: np.ndarray, fold: int, folder: Path) -> str:
 
 def _figures(data: str, folder: Path, settings: tuple[str, ...]) -> dict[str, float]:
     """What a model gets right of the test split."""
-    finished = (folder / "model.keras").exists()
-    run = (
-        rnnapp.Run.open(folder)
-        if finished
-        else rnnapp.train("text_classification", data, folder, settings=[*SETTINGS, *settings])
-    )
-    return rnnapp.evaluate(run)
+    return rnnapp.evaluate(_finished("text_classification", data, folder, settings))
+
+
+def _finished(task: str, data: str, folder: Path, settings: tuple[str, ...]) -> rnnapp.Run:
+    """A run, trained unless it is there already."""
+    if (folder / "model.keras").exists():
+        return rnnapp.Run.open(folder)
+    return rnnapp.train(task, data, folder, settings=settings)
 
 
 def _time(folder: Path) -> str:
@@ -81,8 +110,9 @@ def _time(folder: Path) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("benchmark", choices=("sst2", "mr"))
+    parser.add_argument("benchmark", choices=("sst2", "mr", "transfer"))
     parser.add_argument("--data", type=Path, required=True, help="the folder of both data sets")
+    parser.add_argument("--texts", type=Path, help="of `transfer`: the folder of unlabelled text")
     parser.add_argument("--out", type=Path, default=Path("benchmark"), help="where runs go")
     parser.add_argument("--set", action="append", help="KEY=VALUE, as of `rnnapp train`")
     main(parser.parse_args())

@@ -180,11 +180,11 @@ def _convolutions(
 def _recurrent_stack(spec: RNNSpec, x: KerasTensor, mask: KerasTensor) -> KerasTensor:
     """Recurrent layers with dropout and normalisation between; a vector where pooling is "last"."""
     for number in range(1, spec.num_layers + 1):
-        sequences = number < spec.num_layers or spec.pooling != "last"
+        last = number == spec.num_layers
         x = keras.layers.Dropout(spec.dropout, name=f"dropout_{number}")(x)
         layer = CELLS[spec.cell](
-            spec.units,
-            return_sequences=sequences,
+            (last and spec.last_units) or spec.units,
+            return_sequences=not last or spec.pooling != "last",
             recurrent_dropout=spec.recurrent_dropout,
             name=f"{spec.cell}_{number}",
         )

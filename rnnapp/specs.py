@@ -181,6 +181,7 @@ class RNNSpec:
         cell: One of `CELLS`.
         units: Width of each recurrent layer (and direction).
         num_layers: Recurrent layers.
+        last_units: Width of the last recurrent layer; None for `units`.
         bidirectional: Read in both directions; such a model cannot stream.
         dropout: Share of a layer's outputs dropped in training.
         recurrent_dropout: Share of the recurrent state dropped in training.
@@ -198,6 +199,7 @@ class RNNSpec:
     cell: str = "gru"
     units: int = 64
     num_layers: int = 2
+    last_units: int | None = None
     bidirectional: bool = False
     dropout: float = 0.1
     recurrent_dropout: float = 0.0
@@ -213,6 +215,7 @@ class RNNSpec:
         overrides.settle_types(self)
         require(self.cell in CELLS, "cell", f"one of {', '.join(CELLS)}", self.cell)
         _positive(self, "units", "num_layers", "num_heads")
+        _positive(self, *(["last_units"] if self.last_units is not None else []))
         _fraction(self, "dropout", "recurrent_dropout")
         require(
             self.front is None or self.embedding is None,
@@ -284,7 +287,7 @@ class LanguageSpec:
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """How a model is trained: AdamW (Loshchilov and Hutter 2019), warm-up, cosine decay.
+    """How a model is trained: AdamW (Loshchilov and Hutter 2019), warm-up, decay.
 
     Language models can also be trained by "asgd": plain stochastic gradient descent at a constant
     rate, whose weights are averaged from when validation gets no better (Merity et al. 2018,
@@ -294,17 +297,25 @@ class TrainSpec:
         epochs: Passes over the training data.
         batch_size: Sequences a step.
         learning_rate: The peak of the schedule.
+        schedule: "cosine" rises from zero and decays to zero as a cosine; "slanted_triangular"
+            rises from, and falls to, a 32nd of the peak, in straight lines (Howard and Ruder 2018,
+            arXiv:1801.06146).
         weight_decay: AdamW's decoupled decay.
-        warmup_fraction: Share of all steps in which the learning rate rises from zero.
-        clip_norm: Largest global norm of the gradients; 0 leaves them as they are.
+        warmup_fraction: Share of all steps in which the learning rate rises.
+        clip_norm: Largest global norm of the gradients, or of those of each layer group where
+            groups are told apart; 0 leaves them as they are.
         label_smoothing: Share of a target's mass spread over all classes.
         patience: Epochs without a better objective before training stops; 0 never stops.
         seed: Seed of weights, dropout, shuffling and augmentation.
         jit_compile: Compile the step with XLA: faster for small recurrent layers on a CPU, slower
             for convolutions.
         steps_per_execution: Steps that run between two returns to Python.
-        start: A run folder whose model training goes on from, with other data say; None begins
-            with drawn weights.
+        start: A run folder whose model training goes on from, with other data say; or a language
+            model's, whose encoder goes on to classify texts. None begins with drawn weights.
+        gradual_unfreezing: Train the head alone in the first epoch, and a layer more, from the top
+            down, in each that follows (Howard and Ruder 2018).
+        rate_divisor: A layer's learning rate over that of the layer below it, the head's being
+            `learning_rate`; 2.6 in that paper.
         optimizer: "adamw" or "asgd".
         averaging_patience: Of "asgd": averaging begins at an epoch whose validation loss is over
             the least of all but that many epochs before it.
@@ -313,6 +324,7 @@ class TrainSpec:
     epochs: int = 20
     batch_size: int = 64
     learning_rate: float = 2e-3
+    schedule: Literal["cosine", "slanted_triangular"] = "cosine"
     weight_decay: float = 1e-3
     warmup_fraction: float = 0.1
     clip_norm: float = 1.0
@@ -322,6 +334,8 @@ class TrainSpec:
     jit_compile: bool = False
     steps_per_execution: int = 1
     start: str | None = None
+    gradual_unfreezing: bool = False
+    rate_divisor: float = 1.0
     optimizer: Literal["adamw", "asgd"] = "adamw"
     averaging_patience: int = 5
 
@@ -332,6 +346,8 @@ class TrainSpec:
         _positive(self, "averaging_patience")
         _not_negative(self, "weight_decay", "clip_norm", "patience", "seed")
         _fraction(self, "warmup_fraction", "label_smoothing")
+        rule = 1 <= self.rate_divisor < math.inf
+        require(rule, "rate_divisor", "a number of at least 1", self.rate_divisor)
         if self.start is not None and Path(self.start).exists():
             object.__setattr__(self, "start", str(Path(self.start).resolve()))  # from anywhere
 

@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from rnnapp import checkpoints, plots, progress
+from rnnapp import checkpoints, plots, progress, starting
 from rnnapp.checkpoints import Progress
 from rnnapp.files import replacing
 from rnnapp.keeper import Keeper, TrainingError
+from rnnapp.optimizers import optimizer
 from rnnapp.replay import Replay, window_of
 from rnnapp.runs import Run, absolute, write_json
-from rnnapp.specs import TrainSpec, require
+from rnnapp.specs import require
 from rnnapp.tasks import RunSpec, task_named
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-__all__ = ["TrainingError", "compiled", "optimizer", "train", "train_with_pipeline"]
+__all__ = ["TrainingError", "compiled", "train", "train_with_pipeline"]
 
 # Sequences that go along with a run: of validation, to judge exports by, where one is less than
 # half a percent; of training, for integers to learn from.
@@ -86,7 +87,7 @@ def train_with_pipeline(
 
 def _begun(folder: Path, name: str, data: str | None, settings: Sequence[str]) -> tuple[Run, Any]:
     """A new run, and its pipeline fitted to its data; nothing is written yet."""
-    spec = task_named(name).spec(data, settings)
+    spec = starting.adapted(task_named(name).spec(data, settings), settings)
     if (folder / "spec.json").exists():
         raise ValueError(
             f"{folder} must be a new folder: it holds a run. Go on with that run by --resume, "
@@ -97,7 +98,7 @@ def _begun(folder: Path, name: str, data: str | None, settings: Sequence[str]) -
     run = Run(folder, spec)
     source = run.data()
     with progress.bar("Reading the data") as report:
-        return run, run.task.pipeline(spec.pipeline).fit(source, spec.train.seed, report)
+        return run, starting.new_pipeline(run).fit(source, spec.train.seed, report)
 
 
 def _resumed(folder: Path, name: str, data: str | None, settings: Sequence[str]) -> tuple[Run, Any]:
@@ -175,74 +176,26 @@ def compiled(run: Run, pipeline: Any) -> keras.Model:
         the task trains in its place.
 
     Raises:
-        ValueError: If that run's model has another form, or knows other labels.
+        ValueError: If that run is no start for this one: see `starting.take_over`.
     """
     spec: RunSpec = run.spec
     keras.utils.set_random_seed(spec.train.seed)
     model = run.task.build(spec.model, pipeline)
-    if spec.train.start is not None:
-        _start_from(Run.open(spec.train.start), model, pipeline)
+    starting.take_over(run, model, pipeline)
     averages, trainer = spec.train.optimizer == "asgd", run.task.trainer
     must = f"adamw for {spec.task}, whose training averages no weights"
     require(trainer is not None or not averages, "optimizer", must, spec.train.optimizer)
+    steps = pipeline.num_batches("train", spec.train.batch_size) * spec.train.epochs
+    chosen = optimizer(spec.train, steps, model)
     model = trainer(model, spec.model, spec.train) if trainer else model
-    steps = pipeline.num_batches("train", spec.train.batch_size)
     model.compile(
-        optimizer=optimizer(spec.train, steps * spec.train.epochs),
+        optimizer=chosen,
         loss=run.task.loss(spec.train),
         metrics=list(run.task.metrics()),
         jit_compile=spec.train.jit_compile,
         steps_per_execution=spec.train.steps_per_execution,
     )
     return model
-
-
-def _start_from(begun: Run, model: keras.Model, pipeline: Any) -> None:
-    """Gives a model the weights of another run's, which must have the same form and labels."""
-    theirs = begun.load_pipeline()
-    labels, known = (getattr(each, "labels", None) for each in (pipeline, theirs))
-    require(labels == known, "start", f"a run with the labels {labels}", known)
-    same = getattr(pipeline, "vocabulary", None) == getattr(theirs, "vocabulary", None)
-    require(same, "start", "a run of the same vocabulary, token for token", begun.folder)
-    other = begun.load_model()
-    shapes, theirs = ([w.shape for w in m.weights] for m in (model, other))
-    if shapes != theirs:
-        raise ValueError(
-            f"`start` must be a run of a model of the same form: give this one the settings that "
-            f"{begun.folder / 'spec.json'} has under `model`. Received: weights of shapes {theirs} "
-            f"for {shapes}"
-        )
-    model.set_weights(other.get_weights())
-
-
-def optimizer(spec: TrainSpec, total_steps: int) -> keras.optimizers.Optimizer:
-    """AdamW under a linear warm-up and a cosine decay to zero; or SGD at a constant rate.
-
-    Args:
-        spec: The training.
-        total_steps: Steps of the whole training.
-    """
-    if spec.optimizer == "asgd":  # whose weights are averaged: see `rnnapp.averaging`
-        return keras.optimizers.SGD(
-            spec.learning_rate,
-            weight_decay=spec.weight_decay or None,
-            global_clipnorm=spec.clip_norm or None,
-        )
-    warmup = round(spec.warmup_fraction * total_steps)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        spec.learning_rate if not warmup else 0.0,
-        decay_steps=max(1, total_steps - warmup),
-        warmup_target=spec.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    adamw = keras.optimizers.AdamW(
-        schedule,
-        weight_decay=spec.weight_decay,
-        global_clipnorm=spec.clip_norm or None,
-    )
-    # Decay belongs to matrices: a bias or a scale pulled to zero only loses range.
-    adamw.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return adamw
 
 
 def _fit(

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 
-from rnnapp import Run, train, training
+from rnnapp import Run, optimizers, train, training
 from rnnapp.keeper import Keeper
 from rnnapp.specs import TrainSpec
 
@@ -224,21 +224,21 @@ def test_wrong_use_leaves_no_folder_to_stumble_over(
 def test_the_learning_rate_rises_then_falls_to_nothing() -> None:
     """Warm-up protects young AdamW moments; the last steps must be small."""
     spec = TrainSpec(learning_rate=0.5, warmup_fraction=0.2)
-    schedule = training.optimizer(spec, 100).get_config()["learning_rate"]
+    schedule = optimizers.optimizer(spec, 100).get_config()["learning_rate"]
     rate = keras.optimizers.schedules.deserialize(schedule)
     rates = np.array([float(rate(step)) for step in range(101)])
     assert rates.argmax() == 20
     assert rates.max() == pytest.approx(0.5) and rates[0] == 0
     assert rates[100] == pytest.approx(0, abs=1e-6)
     assert (np.diff(rates[:21]) > 0).all() and (np.diff(rates[20:]) < 0).all()
-    flat = training.optimizer(dataclasses.replace(spec, warmup_fraction=0.0), 100)
+    flat = optimizers.optimizer(dataclasses.replace(spec, warmup_fraction=0.0), 100)
     assert float(flat.learning_rate) == pytest.approx(0.5)
 
 
 def test_weight_decay_spares_biases() -> None:
     """A bias pulled to zero only loses range."""
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="dense")])
-    optimizer = training.optimizer(TrainSpec(weight_decay=0.1), 10)
+    optimizer = optimizers.optimizer(TrainSpec(weight_decay=0.1), 10)
     optimizer.build(model.trainable_variables)
     decayed = {v.name: optimizer._use_weight_decay(v) for v in model.trainable_variables}
     assert decayed == {"kernel": True, "bias": False}

@@ -16,7 +16,7 @@ from pipelines.text import batches, files, state, store, tokenization, windows
 from pipelines.text.documents import Documents, Origin
 from pipelines.text.graph import BehindEnd
 from pipelines.text.spec import CorpusSpec
-from pipelines.text.tokenization import END
+from pipelines.text.tokenization import END, Tokenizer
 from pipelines.text.windows import Windows
 
 __all__ = ["CorpusPipeline", "CorpusSpec"]
@@ -31,11 +31,16 @@ class CorpusPipeline:
 
     Args:
         spec: The settings.
+        tokenizer: A fitted one that they would make, to be kept; None finds a vocabulary in `fit`.
+
+    Raises:
+        ValueError: If the tokenizer is not what the settings ask for.
     """
 
-    def __init__(self, spec: CorpusSpec | None = None) -> None:
+    def __init__(self, spec: CorpusSpec | None = None, tokenizer: Tokenizer | None = None) -> None:
         self.spec = spec or CorpusSpec()
-        self.tokenizer = tokenization.of(self.spec)
+        self._given = None if tokenizer is None else tokenization.checked(tokenizer, self.spec)
+        self.tokenizer = self._given or tokenization.of(self.spec)
         self.characters = dict.fromkeys(SPLITS, 0)
         self.origins: list[Origin] = []
         self._streams: dict[str, np.ndarray] = {}
@@ -258,7 +263,7 @@ class CorpusPipeline:
         self._bad = BadInputs(self.spec.on_bad_input)
         documents = Documents(data, self.spec, self._bad, test_only)
         self._bad.warn()
-        if not self._fitted:
+        if not self._fitted and self._given is None:
             trained = (piece.text for piece in documents if piece.split == "train")
             self.tokenizer = tokenization.of(self.spec).fit(trained)
         self.origins = []

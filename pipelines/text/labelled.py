@@ -15,6 +15,7 @@ from pipelines.text.graph import TokenizerGraph
 from pipelines.text.index import Example
 from pipelines.text.spec import TextSpec
 from pipelines.text.store import Ragged
+from pipelines.text.tokenization import Tokenizer
 
 __all__ = ["TextPipeline", "TextSpec"]
 
@@ -24,20 +25,25 @@ class TextPipeline:
 
     Args:
         spec: The settings.
+        tokenizer: A fitted one that they would make, to be kept; None finds a vocabulary in `fit`.
+
+    Raises:
+        ValueError: If the tokenizer is not what the settings ask for.
     """
 
-    def __init__(self, spec: TextSpec | None = None) -> None:
+    def __init__(self, spec: TextSpec | None = None, tokenizer: Tokenizer | None = None) -> None:
         self.spec = spec or TextSpec()
+        self._given = None if tokenizer is None else tokenization.checked(tokenizer, self.spec)
         self.labels: tuple[str, ...] = ()
         self.examples: list[Example] = []
-        self.tokenizer = tokenization.of(self.spec)
+        self.tokenizer = self._given or tokenization.of(self.spec)
         self._bad = BadInputs(self.spec.on_bad_input)
         self._seed = 0
         self._ids: Ragged
         self._texts: Ragged
 
     def fit(self, data: str, seed: int = 0, progress: Progress | None = None) -> TextPipeline:
-        """Reads and splits some data, and finds classes and vocabulary of the training split.
+        """Reads and splits some data, and finds the classes and tokens of the training split.
 
         Args:
             data: A file with columns (CSV, TSV, JSONL, Parquet) or of lines `LABEL the text`; a
@@ -260,7 +266,8 @@ class TextPipeline:
                 f"{data}: there must be at least two classes in the training split. Received: "
                 f"{', '.join(labels) or 'none'}, in {len(train)} texts."
             )
-        self.tokenizer = tokenization.of(self.spec).fit(texts.text(row) for row in train)
+        if self._given is None:
+            self.tokenizer = tokenization.of(self.spec).fit(texts.text(row) for row in train)
         self.labels = labels
 
     def _known(self, examples: list[Example]) -> Iterator[int]:

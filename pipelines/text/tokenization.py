@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PADDING, UNKNOWN, BEGIN, END = range(4)
 SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")
+SETTINGS = ("tokens", "vocabulary_size", "lowercase", "min_count")  # what makes a tokenizer
 MAX_WORD = 100  # characters; a longer word is unknown to subwords, as in BERT
 
 
@@ -107,12 +108,7 @@ class Tokenizer(ABC):
         folder.mkdir(parents=True, exist_ok=True)
         lines = "".join(f"{escaped(token)}\n" for token in self.vocabulary)
         (folder / "vocabulary.txt").write_bytes(lines.encode())
-        settings = {
-            "tokens": self.tokens,
-            "vocabulary_size": self.vocabulary_size,
-            "lowercase": self.lowercase,
-            "min_count": self.min_count,
-        }
+        settings = {name: getattr(self, name) for name in SETTINGS}
         (folder / "tokenizer.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
 
     def _find(self, texts: Iterator[str]) -> list[str]:
@@ -275,6 +271,18 @@ def of(spec: VocabularySpec) -> Tokenizer:
     return tokenizer(
         spec.tokens, spec.vocabulary_size, lowercase=spec.lowercase, min_count=spec.min_count
     )
+
+
+def checked(tokenizer: Tokenizer, spec: VocabularySpec) -> Tokenizer:
+    """A tokenizer that is taken over, if it is what a pipeline's settings ask for.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    for name in SETTINGS:
+        theirs, asked = getattr(tokenizer, name), getattr(spec, name)
+        require(theirs == asked, name, f"{theirs!r}, as of the tokenizer taken over", asked)
+    return tokenizer
 
 
 def load(folder: str | Path) -> Tokenizer:

@@ -128,6 +128,14 @@ def train(
     preset: Annotated[
         str | None, typer.Option(help="A named bundle of settings; `rnnapp list` shows them.")
     ] = None,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Begin with the weights of a finished run of the same form and task; or, to "
+            "classify texts, with the encoder of a language model. The same as `--set start=RUN`.",
+        ),
+    ] = None,
     set_: Settings = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was stopped.")
@@ -139,6 +147,7 @@ def train(
 
     settings = [
         *([f"preset={preset}"] if preset else []),
+        *([f"start={json.dumps(str(init_from))}"] if init_from else []),
         *(set_ or []),
         *([f"on_bad_input={on_bad_input}"] if on_bad_input else []),
     ]

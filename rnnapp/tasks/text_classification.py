@@ -28,6 +28,19 @@ PRESETS = {
         "embedding.dropout=0.5",
         "model.dropout=0.5",
     ),
+    # Goes on from a language model's encoder, layer by layer from the top (ULMFiT, Howard and
+    # Ruder 2018, arXiv:1801.06146).
+    "transfer": (
+        "bidirectional=false",
+        "pooling=mean_max",
+        "token_dropout=0.1",
+        "embedding.dropout=0.3",
+        "model.dropout=0.4",
+        "schedule=slanted_triangular",
+        "gradual_unfreezing=true",
+        "rate_divisor=2.6",
+        "learning_rate=0.01",
+    ),
 }
 
 

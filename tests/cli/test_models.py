@@ -52,6 +52,8 @@ def test_options_reach_the_training(
         "c",
         "--preset",
         "p",
+        "--init-from",
+        "12",
         "--set",
         "units=3",
         "--set",
@@ -64,7 +66,10 @@ def test_options_reach_the_training(
         "speech_commands",
         "a,b",
         Path("c"),
-        {"settings": ["preset=p", "units=3", "cell=lstm", "on_bad_input=stop"], "resume": True},
+        {
+            "settings": ["preset=p", 'start="12"', "units=3", "cell=lstm", "on_bad_input=stop"],
+            "resume": True,
+        },
     ]
     assert done.code == 0 and f"rnnapp export {finished.folder}" in done.out
 
