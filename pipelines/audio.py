@@ -19,8 +19,8 @@ from pipelines.audio_spec import NO_AUGMENTATION, AudioSpec, AugmentationSpec
 from pipelines.audio_store import ClipStore
 from pipelines.base import (
     SPLITS,
-    BadInputs,
     BadInputWarning,
+    Fitted,
     Progress,
     bucket_boundaries,
     bucketed_batches,
@@ -30,7 +30,7 @@ from pipelines.base import (
 __all__ = ["NO_AUGMENTATION", "AudioPipeline", "AudioSpec", "AugmentationSpec"]
 
 
-class AudioPipeline:
+class AudioPipeline(Fitted):
     """Labelled recordings as batches `({"waveform", "lengths"}, labels)`, padded on the right.
 
     Args:
@@ -39,9 +39,9 @@ class AudioPipeline:
 
     def __init__(self, spec: AudioSpec | None = None) -> None:
         self.spec = spec or AudioSpec()
+        super().__init__(self.spec.on_bad_input)
         self.labels: tuple[str, ...] = ()
         self.clips: list[Clip] = []
-        self._bad = BadInputs(self.spec.on_bad_input)
         self._seed = 0
         self._store: ClipStore
         self._noise: list[tuple[str, float]] = []
@@ -64,7 +64,7 @@ class AudioPipeline:
                 input where `on_bad_input` is "stop".
         """
         self.labels, self._seed = (), seed
-        self._read(data, False, progress)
+        self._reread(data, False, progress)
         self.sources()  # so that a wrong folder of noise is found now
         trained = {clip.label for clip in self.clips if clip.split == "train"}
         if set(self.labels) - trained:
@@ -75,27 +75,10 @@ class AudioPipeline:
             )
         return self
 
-    def open(
-        self, data: str, *, test_only: bool = False, progress: Progress | None = None
-    ) -> AudioPipeline:
-        """Reads data under the labels that an earlier fit found.
-
-        Args:
-            data: As in `fit`.
-            test_only: Puts all clips into the test split, to evaluate on a whole folder.
-            progress: Called with (done, total) clips.
-
-        Returns:
-            The pipeline itself.
-
-        Raises:
-            FileNotFoundError: If a folder is absent.
-            ValueError: If the pipeline is not fitted, or nothing in `data` can be used.
-        """
-        if not self.labels:
-            raise ValueError("The pipeline must be fitted or loaded before `open`.")
-        self._read(data, test_only, progress)
-        return self
+    @property
+    def fitted(self) -> bool:
+        """Whether labels are known."""
+        return bool(self.labels)
 
     @property
     def num_classes(self) -> int:
@@ -106,11 +89,6 @@ class AudioPipeline:
     def splits(self) -> dict[str, int]:
         """How many clips each split has."""
         return {split: len(self._rows(split)) for split in SPLITS}
-
-    @property
-    def bad_inputs(self) -> list[tuple[str, str]]:
-        """What was skipped, as (where, reason)."""
-        return self._bad.found
 
     @property
     def element_spec(self) -> tuple[dict[str, tf.TensorSpec], tf.TensorSpec]:
@@ -245,7 +223,6 @@ class AudioPipeline:
 
     def _read(self, data: str, test_only: bool, progress: Progress | None) -> None:
         """Indexes and decodes `data`, and warns of what was skipped or cut."""
-        self._bad = BadInputs(self.spec.on_bad_input)
         indexer, decoder = audio_index.index, audio_store.decode
         if data.startswith(audio_tfds.PREFIX):
             indexer, decoder = audio_tfds.index, audio_tfds.decode

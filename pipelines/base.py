@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 
@@ -113,6 +114,57 @@ class BadInputs:
             warnings.warn(
                 f"{len(found)} bad inputs were skipped:\n{shown}{rest}", BadInputWarning, 2
             )
+
+
+class Fitted(ABC):
+    """What pipelines share whose state is learnt from the data that `fit` reads.
+
+    Args:
+        policy: What bad input leads to.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._bad = BadInputs(policy)
+
+    @property
+    @abstractmethod
+    def fitted(self) -> bool:
+        """Whether the state is known."""
+
+    @property
+    def bad_inputs(self) -> list[tuple[str, str]]:
+        """What was skipped, as (where, reason)."""
+        return self._bad.found
+
+    def open(self, data: str, *, test_only: bool = False, progress: Progress | None = None) -> Self:
+        """Reads data under the state that an earlier fit found.
+
+        Args:
+            data: As in `fit`.
+            test_only: Puts all of it into the test split, to evaluate on other data.
+            progress: Called with (done, total) examples.
+
+        Returns:
+            The pipeline itself.
+
+        Raises:
+            FileNotFoundError: If a file or folder is absent.
+            ValueError: If the pipeline is not fitted, or nothing in `data` can be used.
+        """
+        if not self.fitted:
+            raise ValueError("The pipeline must be fitted or loaded before `open`.")
+        return self._reread(data, test_only, progress)
+
+    def _reread(self, data: str, test_only: bool, progress: Progress | None) -> Self:
+        """Reads data, with none that was bad so far."""
+        self._bad = BadInputs(self._policy)
+        self._read(data, test_only, progress)
+        return self
+
+    @abstractmethod
+    def _read(self, data: str, test_only: bool, progress: Progress | None) -> None:
+        """Reads data; the state is learnt where it is not known."""
 
 
 def require(condition: bool, name: str, must: str, received: object) -> None:

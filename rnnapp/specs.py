@@ -316,6 +316,10 @@ class TrainSpec:
             down, in each that follows (Howard and Ruder 2018).
         rate_divisor: A layer's learning rate over that of the layer below it, the head's being
             `learning_rate`; 2.6 in that paper.
+        gradient_length: Timesteps through which training propagates back: of a longer sequence,
+            chunks of that length, with the state carried from one to the next (truncated
+            back-propagation through time). None propagates through all. Of a language model, it is
+            the pipeline's `sequence_length`.
         optimizer: "adamw" or "asgd".
         averaging_patience: Of "asgd": averaging begins at an epoch whose validation loss is over
             the least of all but that many epochs before it.
@@ -336,6 +340,7 @@ class TrainSpec:
     start: str | None = None
     gradual_unfreezing: bool = False
     rate_divisor: float = 1.0
+    gradient_length: int | None = None
     optimizer: Literal["adamw", "asgd"] = "adamw"
     averaging_patience: int = 5
 
@@ -344,6 +349,8 @@ class TrainSpec:
         overrides.settle_types(self)
         _positive(self, "epochs", "batch_size", "learning_rate", "steps_per_execution")
         _positive(self, "averaging_patience")
+        length = self.gradient_length
+        require(length is None or length > 0, "gradient_length", "positive, or none", length)
         _not_negative(self, "weight_decay", "clip_norm", "patience", "seed")
         _fraction(self, "warmup_fraction", "label_smoothing")
         rule = 1 <= self.rate_divisor < math.inf

@@ -13,6 +13,7 @@ import keras
 
 from rnnapp import checkpoints, plots, progress, starting
 from rnnapp.checkpoints import Progress
+from rnnapp.chunks import ChunkedTraining
 from rnnapp.files import replacing
 from rnnapp.keeper import Keeper, TrainingError
 from rnnapp.optimizers import optimizer
@@ -183,11 +184,13 @@ def compiled(run: Run, pipeline: Any) -> keras.Model:
     model = run.task.build(spec.model, pipeline)
     starting.take_over(run, model, pipeline)
     averages, trainer = spec.train.optimizer == "asgd", run.task.trainer
+    length = spec.train.gradient_length
+    require(trainer is None or length is None, "gradient_length", f"none for {spec.task}", length)
     must = f"adamw for {spec.task}, whose training averages no weights"
     require(trainer is not None or not averages, "optimizer", must, spec.train.optimizer)
     steps = pipeline.num_batches("train", spec.train.batch_size) * spec.train.epochs
     chosen = optimizer(spec.train, steps, model)
-    model = trainer(model, spec.model, spec.train) if trainer else model
+    model = trainer(model, spec.model, spec.train) if trainer else _chunked(model, spec)
     model.compile(
         optimizer=chosen,
         loss=run.task.loss(spec.train),
@@ -196,6 +199,12 @@ def compiled(run: Run, pipeline: Any) -> keras.Model:
         steps_per_execution=spec.train.steps_per_execution,
     )
     return model
+
+
+def _chunked(model: keras.Model, spec: RunSpec) -> keras.Model:
+    """What trains a model with gradients through so many timesteps as were asked for."""
+    length = spec.train.gradient_length
+    return model if length is None else ChunkedTraining(model, length)
 
 
 def _fit(

@@ -24,15 +24,15 @@ class Translator:
 
     Args:
         model: Runs the signatures `encode` and `step`: an `EncodeStep`, or an exported file.
-        sides: The tokenizers that it was trained with.
+        tokenizer: Of both sides, the one that it was trained with.
         pipeline: How sources are read.
         spec: How to search.
     """
 
     def __init__(
-        self, model: Signatures, sides: Sides, pipeline: PairSpec, spec: DecodingSpec
+        self, model: Signatures, tokenizer: Sides, pipeline: PairSpec, spec: DecodingSpec
     ) -> None:
-        self.model, self.sides, self.pipeline, self.spec = model, sides, pipeline, spec
+        self.model, self.tokenizer, self.pipeline, self.spec = model, tokenizer, pipeline, spec
 
     def search(
         self,
@@ -82,7 +82,7 @@ class Translator:
             ValueError: If a file is no UTF-8, or one is empty or too long to be translated.
         """
         texts = [files.text_of(os.fspath(each), self.pipeline.encoding) for each in inputs]
-        self.sides.encode(texts, self.pipeline.max_tokens)
+        self.tokenizer.encode(texts, self.pipeline.max_tokens)
         return texts
 
     def answers(self, texts: Sequence[str]) -> list[dict[str, Any]]:
@@ -99,7 +99,7 @@ class Translator:
 
     def _answer(self, beam: list[Hypothesis]) -> dict[str, Any]:
         best, *others = (
-            {"text": self.sides.spell(each.token_ids), "score": each.score} for each in beam
+            {"text": self.tokenizer.spell(each.token_ids), "score": each.score} for each in beam
         )
         return {**best, "alternatives": others}
 
@@ -111,4 +111,4 @@ class Translator:
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
             texts = [sources[row] for row in rows]
-            yield rows, *self.sides.encode(texts, self.pipeline.max_tokens)
+            yield rows, *self.tokenizer.encode(texts, self.pipeline.max_tokens)

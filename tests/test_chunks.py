@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnnapp import builders
+from rnnapp import builders, train
 from rnnapp.chunks import ChunkedTraining, chunked
 from rnnapp.layers import CELLS
 from rnnapp.specs import EmbeddingSpec, RNNSpec
 
+from .conftest import TINY_READER
 from .layers.conftest import shuffled
+from .test_training import Killed, kill_in_epoch
 
 TOKENS, LENGTH = 9, 4
 DRAW = np.random.default_rng(0)
@@ -99,3 +102,26 @@ def test_what_cannot_be_chunked_is_refused(settings: dict[str, Any]) -> None:
     """A half that begins at the end has no state to carry."""
     with pytest.raises(ValueError, match="`gradient_length` must be none"):
         ChunkedTraining(model_of(**settings), LENGTH)
+
+
+def test_long_texts_are_learnt_and_training_goes_on_where_it_was(
+    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one setting of any run: a plain model is left, the same after a kill to the bit."""
+    settings = [*TINY_READER, "epochs=3", "gradient_length=8"]
+    whole = train("text_classification", reviews, tmp_path / "whole", settings=settings)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_in_epoch(2, patch)
+        train("text_classification", reviews, tmp_path / "killed", settings=settings)
+    resumed = train("text_classification", out=tmp_path / "killed", resume=True)
+    model = whole.load_model()
+    assert type(model).__name__ == "Functional"
+    for ours, theirs in zip(resumed.load_model().weights, model.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs, err_msg=theirs.path)
+    assert whole.metrics()["training"]["val_accuracy"] > 0.8
+
+
+def test_language_models_have_their_own_length(tales: Path, tmp_path: Path) -> None:
+    """What is set and changes nothing misleads."""
+    with pytest.raises(ValueError, match="`gradient_length` must be none for language_model"):
+        train("language_model", tales, tmp_path / "run", settings=["gradient_length=8"])

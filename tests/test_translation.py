@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipelines.text.pairs import PairPipeline
-from rnnapp import overrides, plots, predict
+from rnnapp import overrides, plots, predict, train
 from rnnapp.device.beam_search import Hypothesis
 from rnnapp.runs import Run
 from rnnapp.tasks import translation
@@ -127,3 +127,18 @@ def test_a_hypothesis_without_end_is_told(answered: Translations) -> None:
     cut = [[Hypothesis(best.token_ids, best.score, 0.0, False, None)] for (best,) in answered.found]
     figures = TASK.score(dataclasses.replace(answered, found=cut))
     assert figures["unended"] == 12
+
+
+def test_another_translator_goes_on_with_its_words(translator: Run, tmp_path: Path) -> None:
+    """Weights mean nothing under other vocabularies, of either side."""
+    (tmp_path / "more.tsv").write_text("one cat.\tchat un !\n" * 8 + "two dog.\tchien deux.\n" * 8)
+    settings = [f"start={translator.folder}", "epochs=1", "learning_rate=1e-9"]
+    run = train("translation", tmp_path / "more.tsv", tmp_path / "run", settings=settings)
+    ours, theirs = (each.load_pipeline() for each in (run, translator))
+    assert ours.vocabulary == theirs.vocabulary and "cat" not in ours.source.vocabulary
+    for mine, other in zip(
+        run.load_model().trainable_weights, translator.load_model().trainable_weights, strict=True
+    ):
+        np.testing.assert_allclose(mine, other, atol=1e-5)
+    with pytest.raises(ValueError, match="`lowercase` must be False, as of the tokenizer"):
+        TASK.pipeline(dataclasses.replace(ours.spec, lowercase=True), theirs.tokenizer)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from pipelines.base import SPLITS, BadInputs, Progress
+from pipelines.base import SPLITS, Fitted, Progress
 from pipelines.text import batches, files, state, store, tokenization, windows
 from pipelines.text.documents import Documents, Origin
 from pipelines.text.graph import BehindEnd
@@ -22,7 +22,7 @@ from pipelines.text.windows import Windows
 __all__ = ["CorpusPipeline", "CorpusSpec"]
 
 
-class CorpusPipeline:
+class CorpusPipeline(Fitted):
     """Running text as batches `({"token_ids", "lengths"}, targets)`, the targets one token ahead.
 
     Row i of a batch goes on in row i of the next, so that a recurrent model may keep its states
@@ -39,12 +39,12 @@ class CorpusPipeline:
 
     def __init__(self, spec: CorpusSpec | None = None, tokenizer: Tokenizer | None = None) -> None:
         self.spec = spec or CorpusSpec()
+        super().__init__(self.spec.on_bad_input)
         self._given = None if tokenizer is None else tokenization.checked(tokenizer, self.spec)
         self.tokenizer = self._given or tokenization.of(self.spec)
         self.characters = dict.fromkeys(SPLITS, 0)
         self.origins: list[Origin] = []
         self._streams: dict[str, np.ndarray] = {}
-        self._bad = BadInputs(self.spec.on_bad_input)
         self._seed = 0
         self._fitted = False
 
@@ -68,30 +68,12 @@ class CorpusPipeline:
                 `on_bad_input` is "stop".
         """
         self._fitted, self._seed = False, seed
-        self._read(data, False, progress)
-        return self
+        return self._reread(data, False, progress)
 
-    def open(
-        self, data: str, *, test_only: bool = False, progress: Progress | None = None
-    ) -> CorpusPipeline:
-        """Reads text under the vocabulary that an earlier fit found.
-
-        Args:
-            data: As in `fit`.
-            test_only: Puts all of it into the test split, to evaluate on a whole file.
-            progress: Called with (done, total) lines.
-
-        Returns:
-            The pipeline itself.
-
-        Raises:
-            FileNotFoundError: If a file is absent.
-            ValueError: If the pipeline is not fitted, or nothing in `data` can be used.
-        """
-        if not self._fitted:
-            raise ValueError("The pipeline must be fitted or loaded before `open`.")
-        self._read(data, test_only, progress)
-        return self
+    @property
+    def fitted(self) -> bool:
+        """Whether the vocabulary is known."""
+        return self._fitted
 
     @property
     def vocabulary(self) -> list[str]:
@@ -107,11 +89,6 @@ class CorpusPipeline:
     def splits(self) -> dict[str, int]:
         """How many tokens each split has, end tokens included, each of which is predicted."""
         return {split: max(0, len(self._streams.get(split, ())) - 1) for split in SPLITS}
-
-    @property
-    def bad_inputs(self) -> list[tuple[str, str]]:
-        """What was skipped, as (where, reason)."""
-        return self._bad.found
 
     @property
     def element_spec(self) -> tuple[dict[str, tf.TensorSpec], tf.TensorSpec]:
@@ -225,10 +202,6 @@ class CorpusPipeline:
         """`encode` as TensorFlow operations, from string (batch,) to token ids and lengths."""
         return BehindEnd(self.tokenizer.graph())
 
-    def save_tokenizer(self, folder: str | Path) -> None:
-        """Writes the tokenizer alone, as exports need it."""
-        self.tokenizer.save(Path(folder))
-
     def save(self, folder: str | Path) -> None:
         """Writes vocabulary, settings and splits; the text stays where it is.
 
@@ -260,7 +233,6 @@ class CorpusPipeline:
 
     def _read(self, data: str, test_only: bool, progress: Progress | None) -> None:
         """Reads and encodes `data`, and warns of what was skipped."""
-        self._bad = BadInputs(self.spec.on_bad_input)
         documents = Documents(data, self.spec, self._bad, test_only)
         self._bad.warn()
         if not self._fitted and self._given is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from pipelines.base import SPLITS, BadInputs, BadInputWarning, Progress
+from pipelines.base import SPLITS, BadInputWarning, Fitted, Progress
 from pipelines.text import batches, files, index, state, store, tokenization
 from pipelines.text.graph import TokenizerGraph
 from pipelines.text.index import Example
@@ -20,7 +20,7 @@ from pipelines.text.tokenization import Tokenizer
 __all__ = ["TextPipeline", "TextSpec"]
 
 
-class TextPipeline:
+class TextPipeline(Fitted):
     """Labelled texts as batches `({"token_ids", "lengths"}, labels)`, padded on the right.
 
     Args:
@@ -33,11 +33,11 @@ class TextPipeline:
 
     def __init__(self, spec: TextSpec | None = None, tokenizer: Tokenizer | None = None) -> None:
         self.spec = spec or TextSpec()
+        super().__init__(self.spec.on_bad_input)
         self._given = None if tokenizer is None else tokenization.checked(tokenizer, self.spec)
         self.labels: tuple[str, ...] = ()
         self.examples: list[Example] = []
         self.tokenizer = self._given or tokenization.of(self.spec)
-        self._bad = BadInputs(self.spec.on_bad_input)
         self._seed = 0
         self._ids: Ragged
         self._texts: Ragged
@@ -61,30 +61,12 @@ class TextPipeline:
                 input is bad where `on_bad_input` is "stop".
         """
         self.labels, self._seed = (), seed
-        self._read(data, False, progress)
-        return self
+        return self._reread(data, False, progress)
 
-    def open(
-        self, data: str, *, test_only: bool = False, progress: Progress | None = None
-    ) -> TextPipeline:
-        """Reads data under the labels and vocabulary that an earlier fit found.
-
-        Args:
-            data: As in `fit`.
-            test_only: Puts all texts into the test split, to evaluate on a whole file.
-            progress: Called with (done, total) texts.
-
-        Returns:
-            The pipeline itself.
-
-        Raises:
-            FileNotFoundError: If a file is absent.
-            ValueError: If the pipeline is not fitted, or nothing in `data` can be used.
-        """
-        if not self.labels:
-            raise ValueError("The pipeline must be fitted or loaded before `open`.")
-        self._read(data, test_only, progress)
-        return self
+    @property
+    def fitted(self) -> bool:
+        """Whether labels and vocabulary are known."""
+        return bool(self.labels)
 
     @property
     def num_classes(self) -> int:
@@ -100,11 +82,6 @@ class TextPipeline:
     def splits(self) -> dict[str, int]:
         """How many texts each split has."""
         return {split: len(self._rows(split)) for split in SPLITS}
-
-    @property
-    def bad_inputs(self) -> list[tuple[str, str]]:
-        """What was skipped, as (where, reason)."""
-        return self._bad.found
 
     @property
     def element_spec(self) -> tuple[dict[str, tf.TensorSpec], tf.TensorSpec]:
@@ -204,10 +181,6 @@ class TextPipeline:
         """`encode` as TensorFlow operations, from string (batch,) to token ids and lengths."""
         return self.tokenizer.graph(self.spec.max_tokens)
 
-    def save_tokenizer(self, folder: str | Path) -> None:
-        """Writes the tokenizer alone, as exports need it."""
-        self.tokenizer.save(Path(folder))
-
     def save(self, folder: str | Path) -> None:
         """Writes labels, vocabulary, settings and splits; the texts stay where they are.
 
@@ -240,7 +213,6 @@ class TextPipeline:
 
     def _read(self, data: str, test_only: bool, progress: Progress | None) -> None:
         """Reads and encodes `data`, and warns of what was skipped or cut."""
-        self._bad = BadInputs(self.spec.on_bad_input)
         columns = (self.spec.text_column, self.spec.label_column)
         found = index.index(
             data, self.spec, columns, files.label_first, self._bad, test_only=test_only

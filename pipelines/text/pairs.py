@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from pipelines.base import SPLITS, BadInputs, Progress
+from pipelines.base import SPLITS, Fitted, Progress
 from pipelines.text import batches, files, index, state, store, tokenization
 from pipelines.text.graph import TokenizerGraph
 from pipelines.text.index import Example
@@ -20,7 +20,7 @@ from pipelines.text.tokenization import BEGIN, Tokenizer
 __all__ = ["PairPipeline", "PairSpec"]
 
 
-class PairPipeline:
+class PairPipeline(Fitted):
     """Pairs as batches `({"source_ids", "source_lengths", "target_ids"}, targets)`.
 
     All is padded on the right. `target_ids` begin with the begin token, as a decoder is fed, and
@@ -29,13 +29,21 @@ class PairPipeline:
 
     Args:
         spec: The settings.
+        tokenizer: A fitted one of both sides that they would make, to be kept; None finds
+            vocabularies in `fit`.
+
+    Raises:
+        ValueError: If the tokenizer is not what the settings ask for.
     """
 
-    def __init__(self, spec: PairSpec | None = None) -> None:
+    def __init__(self, spec: PairSpec | None = None, tokenizer: Sides | None = None) -> None:
         self.spec = spec or PairSpec()
+        super().__init__(self.spec.on_bad_input)
         self.examples: list[Example] = []
-        self.sides = Sides(tokenization.of(self.spec), tokenization.of(self.spec))
-        self._bad = BadInputs(self.spec.on_bad_input)
+        self._given = None if tokenizer is None else tokenizer.checked(self.spec)
+        self.tokenizer = self._given or Sides(
+            tokenization.of(self.spec), tokenization.of(self.spec)
+        )
         self._seed = 0
         self._fitted = False
         self._source_ids: Ragged
@@ -63,40 +71,27 @@ class PairPipeline:
                 `on_bad_input` is "stop".
         """
         self._fitted, self._seed = False, seed
-        self._read(data, False, progress)
-        return self
+        return self._reread(data, False, progress)
 
-    def open(
-        self, data: str, *, test_only: bool = False, progress: Progress | None = None
-    ) -> PairPipeline:
-        """Reads data under the vocabularies that an earlier fit found.
-
-        Args:
-            data: As in `fit`.
-            test_only: Puts all pairs into the test split, to evaluate on a whole file.
-            progress: Called with (done, total) pairs.
-
-        Returns:
-            The pipeline itself.
-
-        Raises:
-            FileNotFoundError: If a file is absent.
-            ValueError: If the pipeline is not fitted, or nothing in `data` can be used.
-        """
-        if not self._fitted:
-            raise ValueError("The pipeline must be fitted or loaded before `open`.")
-        self._read(data, test_only, progress)
-        return self
+    @property
+    def fitted(self) -> bool:
+        """Whether both vocabularies are known."""
+        return self._fitted
 
     @property
     def source(self) -> Tokenizer:
         """The sources' tokenizer."""
-        return self.sides.source
+        return self.tokenizer.source
 
     @property
     def target(self) -> Tokenizer:
         """The targets' tokenizer."""
-        return self.sides.target
+        return self.tokenizer.target
+
+    @property
+    def vocabulary(self) -> tuple[list[str], list[str]]:
+        """All tokens of the sources and of the targets, in the order of their ids."""
+        return self.source.vocabulary, self.target.vocabulary
 
     @property
     def labels(self) -> list[str]:
@@ -107,11 +102,6 @@ class PairPipeline:
     def splits(self) -> dict[str, int]:
         """How many pairs each split has."""
         return {split: len(self._rows(split)) for split in SPLITS}
-
-    @property
-    def bad_inputs(self) -> list[tuple[str, str]]:
-        """What was skipped, as (where, reason)."""
-        return self._bad.found
 
     @property
     def element_spec(self) -> tuple[dict[str, tf.TensorSpec], tf.TensorSpec]:
@@ -222,7 +212,7 @@ class PairPipeline:
             one if isinstance(one, tuple) else (files.text_of(one, encoding), "") for one in raw
         ]
         sources = [source for source, _ in pairs]
-        source_ids, lengths = self.sides.encode(sources, self.spec.max_tokens)
+        source_ids, lengths = self.tokenizer.encode(sources, self.spec.max_tokens)
         fed = [np.array([BEGIN, *self.target.encode(target)], np.int32) for _, target in pairs]
         return {
             "source_ids": source_ids,
@@ -234,10 +224,6 @@ class PairPipeline:
         """The encoding of sources as TensorFlow operations, from string (batch,)."""
         return self.source.graph(self.spec.max_tokens)
 
-    def save_tokenizer(self, folder: str | Path) -> None:
-        """Writes both sides' tokenizers alone, as exports need them."""
-        self.sides.save(Path(folder))
-
     def save(self, folder: str | Path) -> None:
         """Writes vocabularies, settings and splits; the pairs stay where they are.
 
@@ -246,7 +232,7 @@ class PairPipeline:
                 a `tokenizer.json`, and `pipeline.json` and `splits.csv`.
         """
         folder = Path(folder)
-        self.sides.save(folder)
+        self.tokenizer.save(folder)
         state.save(folder, self.spec, self._seed)
         index.write(self.examples, folder / "splits.csv")
 
@@ -261,12 +247,11 @@ class PairPipeline:
         spec, seed = state.load(folder, PairSpec)
         pipeline = cls(spec)
         pipeline._seed, pipeline._fitted = seed, True
-        pipeline.sides = Sides.load(folder)
+        pipeline.tokenizer = Sides.load(folder)
         return pipeline
 
     def _read(self, data: str, test_only: bool, progress: Progress | None) -> None:
         """Reads and encodes `data`, and warns of what was skipped."""
-        self._bad = BadInputs(self.spec.on_bad_input)
         columns = (self.spec.source_column, self.spec.target_column)
         found = index.index(
             data, self.spec, columns, files.tab_parted, self._bad, test_only=test_only
@@ -277,7 +262,7 @@ class PairPipeline:
             train = [row for row, example in enumerate(read) if example.split == "train"]
             sources = (texts.text(2 * row) for row in train)
             targets = [texts.text(2 * row + 1) for row in train]
-            self.sides = Sides.of(sources, targets, self.spec)
+            self.tokenizer = self._given or Sides.of(sources, targets, self.spec)
             self._fitted = bool(train)
         self.examples, self._places, self._texts = [], [], texts
         both = store.collect(self._encoded(texts, read, progress))

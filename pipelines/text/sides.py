@@ -42,6 +42,16 @@ class Sides:
         source, target = (tokenization.of(spec).fit(side) for side in (sources, targets))
         return cls(source, target, Spacing.of(targets, target) if _spaced(target) else None)
 
+    def checked(self, spec: PairSpec) -> Sides:
+        """The same, if both are what a pipeline's settings ask for.
+
+        Raises:
+            ValueError: If they are not.
+        """
+        for side in (self.source, self.target):
+            tokenization.checked(side, spec)
+        return self
+
     def encode(
         self, sources: Sequence[str], max_tokens: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -73,7 +73,7 @@ def write(run: Run, folder: Path, names: list[str], max_quality_loss: float) -> 
     shutil.copyfile(run.folder / "replay.npz", folder / REPLAY)
     source = source_of(run, model, folder)
     if source.read is not None:
-        run.load_pipeline().save_tokenizer(folder / TOKENIZER)
+        run.load_pipeline().tokenizer.save(folder / TOKENIZER)
     proof = prove(source, folder, names, max_quality_loss)
     (folder / "labels.txt").write_text("\n".join(source.labels) + "\n", encoding="utf-8")
     write_json(folder / "certificate.json", proof.certificate)

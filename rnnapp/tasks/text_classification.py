@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 PRESETS = {
     # Reads forwards alone, so that it answers word by word, and runs wherever steps do.
     "streaming": ("bidirectional=false", "pooling=last"),
+    # Texts of any length, read whole, with gradients through chunks of them.
+    "documents": (
+        "bidirectional=false",
+        "pooling=mean_max",
+        "max_tokens=null",
+        "gradient_length=200",
+    ),
     # Some thousand short sentences, learnt by heart unless much is dropped.
     "sentences": (
         "dim=200",

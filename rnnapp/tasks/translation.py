@@ -71,7 +71,7 @@ class Translations:
     @property
     def texts(self) -> list[str]:
         """The best translation of each source, as people would write it."""
-        return [self.pipeline.sides.spell(best.token_ids) for best, *_ in self.found]
+        return [self.pipeline.tokenizer.spell(best.token_ids) for best, *_ in self.found]
 
 
 def answers(
@@ -126,7 +126,7 @@ def _teacher_forced(model: keras.Model, pipeline: PairPipeline, split: str) -> d
 def _writer(model: keras.Model, pipeline: PairPipeline, spec: DecodingSpec) -> Translator:
     from rnnapp.encoder_decoder import EncodeStep
 
-    return Translator(EncodeStep(model), pipeline.sides, pipeline.spec, spec)
+    return Translator(EncodeStep(model), pipeline.tokenizer, pipeline.spec, spec)
 
 
 def _default_data(folder: Path, report: Report) -> None:

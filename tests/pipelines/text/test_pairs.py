@@ -199,7 +199,7 @@ def test_a_translation_is_text_again(tmp_path: Path, tokens: str) -> None:
     fitted.save(tmp_path / "run")
     for pipeline in (fitted, PairPipeline.load(tmp_path / "run")):
         for target in targets:
-            assert pipeline.sides.spell([BEGIN, *pipeline.target.encode(target), END]) == target
+            assert pipeline.tokenizer.spell([BEGIN, *pipeline.target.encode(target), END]) == target
 
 
 def test_a_source_that_is_too_long_is_named(data: Path) -> None:
