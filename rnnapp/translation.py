@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from pipelines.base import BadInputWarning
 from pipelines.text import files
 from pipelines.text.sides import Sides
 from pipelines.text.spec import PairSpec
@@ -82,7 +84,14 @@ class Translator:
             ValueError: If a file is no UTF-8, or one is empty or too long to be translated.
         """
         texts = [files.text_of(os.fspath(each), self.pipeline.encoding) for each in inputs]
-        self.tokenizer.encode(texts, self.pipeline.max_tokens)
+        source_ids, _ = self.tokenizer.encode(texts, self.pipeline.max_tokens)
+        if unknown := int((source_ids == UNKNOWN).sum()):
+            warnings.warn(
+                f"{unknown} of {(source_ids != PADDING).sum()} tokens are not in the vocabulary: "
+                "the model reads them as unknown ones.",
+                BadInputWarning,
+                2,
+            )
         return texts
 
     def answers(self, texts: Sequence[str]) -> list[dict[str, Any]]:

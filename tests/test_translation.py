@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from pipelines.base import BadInputWarning
 from pipelines.text.pairs import PairPipeline
 from rnnapp import overrides, plots, predict, train
 from rnnapp.device.beam_search import Hypothesis
@@ -142,3 +143,9 @@ def test_another_translator_goes_on_with_its_words(translator: Run, tmp_path: Pa
         np.testing.assert_allclose(mine, other, atol=1e-5)
     with pytest.raises(ValueError, match="`lowercase` must be False, as of the tokenizer"):
         TASK.pipeline(dataclasses.replace(ours.spec, lowercase=True), theirs.tokenizer)
+
+
+def test_unknown_words_are_counted(translator: Run) -> None:
+    """A translation of something else than was said must not look like one."""
+    with pytest.warns(BadInputWarning, match="2 of 6 tokens are not in the vocabulary"):
+        predict(translator.folder, ["one red cat.", "cat."])

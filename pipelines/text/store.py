@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,16 +94,14 @@ def collect(
     """
     lengths = [0]
     with tempfile.SpooledTemporaryFile(spill_bytes, prefix="texts-") as file:
-        try:
-            for row in rows:
-                values = np.asarray(row, dtype)
+        for row in rows:
+            values = np.asarray(row, dtype)
+            with _full_disk_named():
                 file.write(values.tobytes())
-                lengths.append(len(values))
+            lengths.append(len(values))
+        with _full_disk_named():
             size = file.tell()
             file.flush()
-        except OSError as error:
-            reason = f"Cannot spill texts to disk (set TMPDIR elsewhere): {error.strerror}"
-            raise OSError(error.errno, reason, tempfile.gettempdir()) from error
         if size > spill_bytes:
             stored: np.ndarray = np.memmap(file, dtype, "r")
         else:
@@ -110,3 +109,12 @@ def collect(
             stored = np.frombuffer(file.read(), dtype)
     offsets = np.cumsum(lengths, dtype=np.int64)
     return Ragged(stored, offsets[:-1], offsets[1:])
+
+
+@contextmanager
+def _full_disk_named() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = f"Cannot spill texts to disk (set TMPDIR elsewhere): {error.strerror}"
+        raise OSError(error.errno, reason, tempfile.gettempdir()) from error

@@ -11,7 +11,9 @@ import tensorflow as tf
 
 from pipelines.base import BadInputWarning
 from pipelines.text import batches, store
+from pipelines.text.corpus import CorpusPipeline
 from pipelines.text.labelled import TextPipeline, TextSpec
+from pipelines.text.pairs import PairPipeline
 from pipelines.text.tokenization import UNKNOWN
 from tests.pipelines.conftest import lines, same_batches
 
@@ -262,6 +264,13 @@ def test_long_documents_and_progress(tmp_path: Path) -> None:
     )
     assert told == [(n + 1, 4) for n in range(4)]
     assert {len(ids) for ids, _ in examples(pipeline.dataset("train", 2))} == {10_001}
+
+
+def test_an_absent_file_is_no_full_disk(tmp_path: Path) -> None:
+    """Rows are read while they are stored: what reading says is not what storing says."""
+    for pipeline in (TextPipeline(), PairPipeline(), CorpusPipeline()):
+        with pytest.raises(FileNotFoundError, match="nowhere.tsv"):
+            pipeline.fit(str(tmp_path / "nowhere.tsv"))
 
 
 def test_rows_spill_to_disk() -> None:
