@@ -1,0 +1,107 @@
+"""What the page of a bundle says of the export's own signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from string import Template
+
+from rnnapp.device.stepper import NEXT
+from rnnapp.exporting.bundle.requests import Request, Signature, Tensor
+
+_DEFAULT = "serving_default"  # what is asked where a request names no signature
+_GRPC = Template(
+    """\
+import json
+
+import grpc
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+with open("examples/$signature.json") as file:
+    (row,) = json.load(file)["instances"]
+request = predict_pb2.PredictRequest()
+request.model_spec.name = "$name"
+request.model_spec.version_label = "$label"
+request.model_spec.signature_name = "$signature"
+$inputs
+server = prediction_service_pb2_grpc.PredictionServiceStub(grpc.insecure_channel("localhost:8500"))
+answer = server.Predict(request, timeout=5)
+print({name: tf.make_ndarray(output) for name, output in answer.outputs.items()})"""
+)
+
+
+def fields(name: str, label: str, asked: Mapping[Signature, list[Request]]) -> dict[str, str]:
+    """What the page leaves open.
+
+    Args:
+        name: The model's name.
+        label: The label that is asked for.
+        asked: The real requests of each signature.
+
+    Returns:
+        Parts of the page, by name.
+    """
+    known = [signature for signature, made in asked.items() if made]
+    # One stands for all in gRPC: the default signature, where there is a request of it.
+    first = sorted(known, key=lambda signature: signature.name != _DEFAULT)[:1]
+    url = f"localhost:8501/v1/models/{name}/labels/{label}:predict"
+    return {
+        "signatures": "\n\n".join(map(_described, asked)),
+        "curl": "\n".join(f"curl -d @examples/{each.name}.json {url}" for each in known),
+        "grpc": "\n".join(_grpc(name, label, signature) for signature in first),
+        "padding": "\n\n".join(filter(None, map(_caution, asked))),
+        "warm_up": _warm_up(asked),
+    }
+
+
+def _described(signature: Signature) -> str:
+    """What a signature takes and gives, and how a stream goes on."""
+    rows = [f"### `{signature.name}`", "", "| | name | type | shape |", "|---|---|---|---|"]
+    for way, tensors in (("takes", signature.inputs), ("gives", signature.outputs)):
+        rows += [_row(way, name, tensor) for name, tensor in tensors.items()]
+    if signature.states:
+        rows += ["", f"A stream begins with zeros. What an answer gives as `{NEXT}NAME` is what"]
+        rows += ["the next request takes as `NAME`; the client carries it."]
+    return "\n".join(rows)
+
+
+def _row(way: str, name: str, tensor: Tensor) -> str:
+    """A line of the table; sizes of -1 vary."""
+    sizes = ", ".join("-1" if size is None else str(size) for size in tensor.shape)
+    return f"| {way} | `{name}` | {tensor.dtype} | ({sizes}) |"
+
+
+def _grpc(name: str, label: str, signature: Signature) -> str:
+    """A program that asks a signature by gRPC."""
+    inputs = "\n".join(
+        f'request.inputs["{key}"].CopyFrom(tf.make_tensor_proto([row["{key}"]], tf.{tensor.dtype}))'
+        for key, tensor in signature.inputs.items()
+    )
+    return _GRPC.substitute(name=name, label=label, signature=signature.name, inputs=inputs)
+
+
+def _caution(signature: Signature) -> str:
+    """What padding does to a signature that is not told lengths; "" where it does nothing."""
+    if signature.is_told_lengths:
+        return ""
+    return (
+        f"`{signature.name}` is told no lengths. Among longer ones in a batch, TensorFlow Serving\n"
+        "fills a sequence up with its own first element, and that is taken for part of it: ask it\n"
+        "with sequences of one length, and a signature with `lengths` with those of several."
+    )
+
+
+def _warm_up(asked: Mapping[Signature, list[Request]]) -> str:
+    """How many requests a version is warmed with, and what stays cold."""
+    counts = ", ".join(f"{len(made)} of `{each.name}`" for each, made in asked.items() if made)
+    cold = [f"`{each.name}`" for each, made in asked.items() if not made]
+    lines = [
+        "Before a version becomes `AVAILABLE`, the server runs what is in its",
+        "`assets.extra/tf_serving_warmup_requests`, so that no client waits for what a first call",
+        f"makes. These are sequences of the export's own replay: {counts or 'none'}.",
+    ]
+    if cold:
+        lines += [
+            f"Of them, none could be made for {', '.join(cold)}: the first call of that is slow."
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,164 @@
+"""Real requests for the signatures of a SavedModel, made of the sequences that prove an export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnapp.device.sequences import LENGTHS
+from rnnapp.device.stepper import NEXT
+from rnnapp.exporting.doctor.saved_model_file import SavedModelFile
+from rnnapp.replay import Replay
+
+BATCHES = (1, 8)
+QUANTILES = (0.0, 0.5, 1.0)  # of the lengths seen: the common ones
+
+Request = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """What a signature takes or gives.
+
+    Args:
+        dtype: TensorFlow's name of its type.
+        shape: Its shape, None for what varies; the batch first.
+    """
+
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Signature:
+    """A signature of a SavedModel.
+
+    Args:
+        name: Its name.
+        inputs: What it takes, by name.
+        outputs: What it gives, by name.
+    """
+
+    name: str
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+
+    @property
+    def states(self) -> list[str]:
+        """Names of inputs whose next value is among the outputs."""
+        return [name for name in self.inputs if NEXT + name in self.outputs]
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether it takes raw texts."""
+        return any(tensor.dtype == "string" for tensor in self.inputs.values())
+
+    @property
+    def varies(self) -> bool:
+        """Whether one request may be longer than another."""
+        return self.reads_texts or any(None in t.shape[1:] for t in self.inputs.values())
+
+    @property
+    def is_told_lengths(self) -> bool:
+        """Whether padding does its answers no harm, be it TensorFlow Serving's own."""
+        return LENGTHS in self.inputs or not any(None in t.shape[1:] for t in self.inputs.values())
+
+
+def signatures(folder: Path) -> list[Signature]:
+    """The signatures of a SavedModel, read from its file; nothing of it is run.
+
+    Args:
+        folder: The SavedModel.
+
+    Raises:
+        BadFileError: If it is damaged.
+    """
+    return [
+        Signature(name, _tensors(definition.inputs), _tensors(definition.outputs))
+        for name, definition in sorted(SavedModelFile(folder).signatures.items())
+    ]
+
+
+def requests(signature: Signature, replay: Replay) -> list[Request]:
+    """Batches of `BATCHES` sequences, each of common lengths.
+
+    Args:
+        signature: The signature that is asked.
+        replay: Sequences of the model's own kind.
+
+    Returns:
+        Values by the names of its inputs; no request where an input is of another kind, which
+        nothing here can fill.
+    """
+    texts = replay.texts if signature.reads_texts else None
+    lengths = texts.lengths if texts else replay.lengths
+    made = [_request(signature, replay, rows) for rows in _batches(lengths, signature.varies)]
+    return [request for request in made if request is not None]
+
+
+def _batches(lengths: np.ndarray, varies: bool) -> Iterator[np.ndarray]:
+    """Rows of sequences that are about as long as each other, at each common length."""
+    common = np.unique(np.quantile(lengths, QUANTILES if varies else QUANTILES[-1:]))
+    for length in common:
+        nearest = np.argsort(np.abs(lengths - length), kind="stable")
+        yield from (nearest[:size] for size in BATCHES)
+
+
+def _request(signature: Signature, replay: Replay, rows: np.ndarray) -> Request | None:
+    """One request of some rows; None where an input cannot be filled."""
+    values = {name: _value(signature, name, replay, rows) for name in signature.inputs}
+    filled = {name: value for name, value in values.items() if value is not None}
+    return filled if len(filled) == len(values) else None
+
+
+def _value(signature: Signature, name: str, replay: Replay, rows: np.ndarray) -> np.ndarray | None:
+    """What an input takes of some rows: texts, lengths, states of zeros or sequences; or None."""
+    tensor, sequences = signature.inputs[name], replay.sequences
+    rest = tensor.shape[1:]
+    if tensor.dtype == "string":
+        return replay.texts.raw[rows] if replay.texts and not rest else None
+    if name == LENGTHS:
+        return replay.lengths[rows].astype(tensor.dtype)
+    if name in signature.states:  # a stream begins with zeros
+        sizes = [size for size in rest if size is not None]
+        return np.zeros((len(rows), *sizes), tensor.dtype) if len(sizes) == len(rest) else None
+    if tensor.dtype != sequences.dtype.name or rest[1:] != sequences.shape[2:] or not rest:
+        return None
+    time = rest[0] or int(replay.lengths[rows].max())
+    return sequences[rows, :time] if time <= replay.time else None
+
+
+def rows_of(request: Request) -> list[dict[str, Any]]:
+    """A request as the `instances` of TensorFlow Serving's REST interface.
+
+    Args:
+        request: Values by name.
+
+    Returns:
+        The inputs of each row; floats with as many digits as float32 has.
+    """
+    lists = {name: _exact(value).tolist() for name, value in request.items()}
+    size = len(next(iter(lists.values())))
+    return [{name: values[row] for name, values in lists.items()} for row in range(size)]
+
+
+def _exact(value: np.ndarray) -> np.ndarray:
+    """Float32 as the shortest decimals that are read as the same; others as they are."""
+    return value.astype(str).astype(float) if value.dtype == np.float32 else value
+
+
+def _tensors(infos: Any) -> dict[str, Tensor]:
+    """In the order of their names, which a map of a protocol buffer does not keep."""
+    import tensorflow as tf
+
+    return {
+        name: Tensor(
+            tf.as_dtype(info.dtype).name,
+            tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim),
+        )
+        for name, info in sorted(infos.items())
+    }

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from hypothesis import given
+from hypothesis import strategies as st
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+from rnnapp import export
+from rnnapp.exporting.bundle import MODELS, serving_name
+
+from ..conftest import untrained
+from .conftest import Bundle
+
+NAME = re.compile("[a-z]([-a-z0-9]*[a-z0-9])?")  # RFC 1035, which Services follow
+KUBERNETES = ("1.29", kubernetes_validate.latest_version())
+FILES = {
+    *("1", "Dockerfile", "ROLLOUT.md", "batching.config", "docker-compose.yml", "examples"),
+    *("kubernetes.yaml", "models.config", "monitoring.config"),
+}
+
+# Messages of TensorFlow Serving that its package does not hold: for each field its number and its
+# type, or that of a list.
+BATCHING = {
+    "max_batch_size": (1, "Int64Value"),
+    "batch_timeout_micros": (2, "Int64Value"),
+    "max_enqueued_batches": (3, "Int64Value"),
+    "num_batch_threads": (4, "Int64Value"),
+    "allowed_batch_sizes": (6, ["int64"]),
+    "pad_variable_length_inputs": (7, "bool"),
+}
+PROMETHEUS = {"enable": (1, "bool"), "path": (2, "string")}
+MONITORING = {"prometheus_config": (1, "PrometheusConfig")}
+
+
+def message(name: str) -> Any:
+    """An empty message of TensorFlow Serving."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="serving.proto",
+        package="tensorflow.serving",
+        syntax="proto3",
+        dependency=["google/protobuf/wrappers.proto"],
+    )
+    for each, fields in {
+        "BatchingParameters": BATCHING,
+        "PrometheusConfig": PROMETHEUS,
+        "MonitoringConfig": MONITORING,
+    }.items():
+        described = file.message_type.add(name=each)
+        for field, (number, kind) in fields.items():
+            described.field.add(name=field, number=number, **typed(kind))
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(
+        descriptor_pool.Default().FindFileByName("google/protobuf/wrappers.proto").serialized_pb
+    )
+    pool.Add(file)
+    found = pool.FindMessageTypeByName(f"tensorflow.serving.{name}")
+    return message_factory.GetMessageClass(found)()
+
+
+def typed(kind: str | list[str]) -> dict[str, Any]:
+    """A field's type and label."""
+    proto = descriptor_pb2.FieldDescriptorProto
+    label = proto.LABEL_REPEATED if isinstance(kind, list) else proto.LABEL_OPTIONAL
+    (name,) = kind if isinstance(kind, list) else [kind]
+    if scalar := {"int64": proto.TYPE_INT64, "bool": proto.TYPE_BOOL}.get(name):
+        return {"type": scalar, "label": label}
+    if name == "string":
+        return {"type": proto.TYPE_STRING, "label": label}
+    package = "google.protobuf" if name.endswith("Value") else "tensorflow.serving"
+    return {"type": proto.TYPE_MESSAGE, "label": label, "type_name": f".{package}.{name}"}
+
+
+def manifests(bundle: Bundle) -> dict[str, dict[str, Any]]:
+    """Those for Kubernetes, by their kind; of Services, the one with an address."""
+    found = list(yaml.safe_load_all((bundle.base / "kubernetes.yaml").read_text()))
+    return {each["kind"]: each for each in reversed(found)}
+
+
+def compose(bundle: Bundle) -> dict[str, Any]:
+    """Services of Compose, by name."""
+    return yaml.safe_load((bundle.base / "docker-compose.yml").read_text())["services"]
+
+
+def compose_faults(path: Path) -> str:
+    """What a kept tool has against a file of Compose; "" where it has nothing."""
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*command, str(path)], capture_output=True, text=True)
+    return done.stdout + done.stderr if done.returncode else ""
+
+
+def test_a_bundle_is_whole(bundle: Bundle) -> None:
+    """Nothing is left open in a template, and nothing else comes to lie in the base path."""
+    assert {path.name for path in bundle.base.iterdir()} == FILES
+    for path in bundle.base.iterdir():
+        if path.is_file():
+            assert not re.search(r"(?<!\$)\$[a-z]", path.read_text(encoding="utf-8")), path
+
+
+def test_the_server_is_told_what_is_there(bundle: Bundle) -> None:
+    """The folder as containers see it, and the version that the label points to."""
+    config = text_format.Parse((bundle.base / "models.config").read_text(), ModelServerConfig())
+    (model,) = config.model_config_list.config
+    assert model.base_path == f"{MODELS}/{model.name}" and NAME.fullmatch(model.name)
+    assert model.model_platform == "tensorflow"
+    (version,) = model.model_version_policy.specific.versions
+    assert dict(model.version_labels) == {"stable": version}
+    assert (bundle.base / str(version) / "saved_model.pb").is_file()
+    assert {request.model_spec.name for request in bundle.warm_up()} == {model.name}
+
+
+def test_batching_and_monitoring_are_what_the_server_reads(bundle: Bundle) -> None:
+    """A server does not start with a field that it does not know."""
+    batching = text_format.Parse(
+        (bundle.base / "batching.config").read_text(), message("BatchingParameters")
+    )
+    assert batching.pad_variable_length_inputs  # or requests of different lengths are refused
+    assert batching.max_batch_size.value >= 8  # the largest of the warm-up
+    monitoring = text_format.Parse(
+        (bundle.base / "monitoring.config").read_text(), message("MonitoringConfig")
+    )
+    assert monitoring.prometheus_config.enable
+    (pod,) = [manifests(bundle)["Deployment"]["spec"]["template"]]
+    said = pod["metadata"]["annotations"]["prometheus.io/path"]
+    assert said == monitoring.prometheus_config.path
+
+
+@pytest.mark.parametrize("wrong", ["max_batch_size: 32", "batch_size { value: 1 }"])
+def test_a_wrong_field_would_be_found(wrong: str) -> None:
+    """Scalars stand in messages of their own, which is easily forgotten."""
+    with pytest.raises(text_format.ParseError):
+        text_format.Parse(wrong, message("BatchingParameters"))
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_kubernetes_takes_the_manifests(bundle: Bundle, version: str) -> None:
+    """By its published schemas, in which no field is unknown."""
+    found = list(yaml.safe_load_all((bundle.base / "kubernetes.yaml").read_text()))
+    assert len(found) == 5
+    for manifest in found:
+        kubernetes_validate.validate(manifest, version, strict=True)
+        assert NAME.fullmatch(manifest["metadata"]["name"])
+    deployment = manifests(bundle)["Deployment"]
+    deployment["spec"]["template"]["spec"]["replicas"] = 2
+    with pytest.raises(kubernetes_validate.ValidationError, match="replicas"):
+        kubernetes_validate.validate(deployment, version, strict=True)
+
+
+def test_manifests_name_each_other(bundle: Bundle) -> None:
+    """No schema sees a Service without pods, or a probe of a port that is not there."""
+    found = manifests(bundle)
+    deployment, pod = found["Deployment"], found["Deployment"]["spec"]["template"]
+    labels = pod["metadata"]["labels"].items()
+    for selector in (
+        deployment["spec"]["selector"]["matchLabels"],
+        found["Service"]["spec"]["selector"],
+        found["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
+    ):
+        assert selector and selector.items() <= labels
+    target = found["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == ("Deployment", deployment["metadata"]["name"])
+    (container,) = pod["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert {port["targetPort"] for port in found["Service"]["spec"]["ports"]} == set(ports)
+    flags = dict(flag.removeprefix("--").split("=") for flag in container["args"])
+    assert ports == {"grpc": int(flags["port"]), "rest": int(flags["rest_api_port"])}
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        asked = container[probe]["httpGet"]
+        assert asked["port"] in ports
+        assert asked["path"].startswith(f"/v1/models/{deployment['metadata']['name']}")
+    assert container["command"] + container["args"] == (
+        compose(bundle)["cpu"]["entrypoint"] + compose(bundle)["cpu"]["command"]
+    )
+
+
+def test_pods_may_do_nothing_but_serve(bundle: Bundle) -> None:
+    """A SavedModel is code."""
+    pod = manifests(bundle)["Deployment"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] and not pod["automountServiceAccountToken"]
+    security = pod["containers"][0]["securityContext"]
+    assert security["readOnlyRootFilesystem"] and not security["allowPrivilegeEscalation"]
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    for service in compose(bundle).values():
+        assert service["read_only"] and service["cap_drop"] == ["ALL"]
+        assert not service["user"].startswith(("0", "root"))
+        assert all(volume.endswith(":ro") for volume in service["volumes"])
+        assert all(port.startswith("${BIND:-127.0.0.1}:") for port in service["ports"])
+
+
+def test_compose_takes_its_file(bundle: Bundle, tmp_path: Path) -> None:
+    """By the published schema of Compose; and every file that the server is told of is mounted."""
+    path = bundle.base / "docker-compose.yml"
+    assert not compose_faults(path)
+    wrong = tmp_path / path.name
+    wrong.write_text(path.read_text().replace("read_only:", "readonly:"))
+    assert "readonly" in compose_faults(wrong)
+    services = compose(bundle)
+    assert set(services) == {"cpu", "gpu"}
+    for name, service in services.items():
+        assert service["profiles"] == [name]
+        (mounted,) = (volume.split(":")[1] for volume in service["volumes"])
+        told = [flag.partition("=")[2] for flag in service["command"] if MODELS in flag]
+        assert len(told) == 3
+        assert all((bundle.base / Path(file).relative_to(mounted)).is_file() for file in told)
+    assert services["gpu"]["image"] == services["cpu"]["image"] + "-gpu"
+
+
+def test_written_twice_it_is_the_same(written: Callable[..., Path]) -> None:
+    """A bundle in version control changes when the model does, not by itself."""
+    first, second = written("first"), written("second")
+    for path in first.rglob("*"):
+        other = second / path.relative_to(first)
+        if path.is_file() and path.name not in {"saved_model.pb", "fingerprint.pb"}:
+            assert path.read_bytes() == other.read_bytes(), path
+
+
+def test_an_export_without_saved_model_has_no_bundle(tmp_path: Path) -> None:
+    """A page about files that are not there would mislead."""
+    run = untrained(tmp_path / "run")
+    folder = export(run, tmp_path / "export", formats=["c99_float"])
+    assert not (folder / "serving").exists()
+
+
+@given(st.text())
+def test_any_name_becomes_one_that_all_take(name: str) -> None:
+    """A folder may be called anything; and what is served keeps its name."""
+    served = serving_name(name)
+    assert NAME.fullmatch(served) and len(f"{served}-pods") <= 63
+    assert serving_name(served) == served
+
+
+def test_names_stay_readable() -> None:
+    """People look for them in lists of pods."""
+    assert serving_name("Größe, 2. Versuch") == "grosse-2-versuch"
+    assert serving_name("crnn_v2") == "crnn-v2"
+    assert serving_name("2026") == "model-2026"
