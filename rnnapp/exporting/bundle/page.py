@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from string import Template
 
+from rnnapp.device.sequences import LENGTHS
 from rnnapp.device.stepper import NEXT
 from rnnapp.exporting.bundle.requests import Request, Signature, Tensor
 
@@ -82,7 +83,7 @@ def _grpc(name: str, label: str, signature: Signature) -> str:
 
 def _caution(signature: Signature) -> str:
     """What padding does to a signature that is not told lengths; "" where it does nothing."""
-    if signature.is_told_lengths:
+    if LENGTHS in signature.inputs or not signature.needs_padding:
         return ""
     return (
         f"`{signature.name}` is told no lengths. Among longer ones in a batch, TensorFlow Serving\n"

@@ -58,14 +58,9 @@ class Signature:
         return any(tensor.dtype == "string" for tensor in self.inputs.values())
 
     @property
-    def varies(self) -> bool:
-        """Whether one request may be longer than another."""
-        return self.reads_texts or any(None in t.shape[1:] for t in self.inputs.values())
-
-    @property
-    def is_told_lengths(self) -> bool:
-        """Whether padding does its answers no harm, be it TensorFlow Serving's own."""
-        return LENGTHS in self.inputs or not any(None in t.shape[1:] for t in self.inputs.values())
+    def needs_padding(self) -> bool:
+        """Whether requests that are not equally long share a batch by padding alone."""
+        return any(None in tensor.shape[1:] for tensor in self.inputs.values())
 
 
 def signatures(folder: Path) -> list[Signature]:
@@ -96,7 +91,8 @@ def requests(signature: Signature, replay: Replay) -> list[Request]:
     """
     texts = replay.texts if signature.reads_texts else None
     lengths = texts.lengths if texts else replay.lengths
-    made = [_request(signature, replay, rows) for rows in _batches(lengths, signature.varies)]
+    varies = signature.reads_texts or signature.needs_padding
+    made = [_request(signature, replay, rows) for rows in _batches(lengths, varies)]
     return [request for request in made if request is not None]
 
 
@@ -118,7 +114,9 @@ def _request(signature: Signature, replay: Replay, rows: np.ndarray) -> Request 
 def _value(signature: Signature, name: str, replay: Replay, rows: np.ndarray) -> np.ndarray | None:
     """What an input takes of some rows: texts, lengths, states of zeros or sequences; or None."""
     tensor, sequences = signature.inputs[name], replay.sequences
-    rest = tensor.shape[1:]
+    batch, rest = tensor.shape[:1], tensor.shape[1:]
+    if batch != (None,):
+        return None
     if tensor.dtype == "string":
         return replay.texts.raw[rows] if replay.texts and not rest else None
     if name == LENGTHS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,9 +53,7 @@ class Bundle:
 
     def warm_up(self) -> Iterator[predict_pb2.PredictRequest]:
         """The requests that a server warms the version with."""
-        path = self.base / "1" / "assets.extra" / "tf_serving_warmup_requests"
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            yield prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        return warm_up(self.base / "1")
 
     def answer(self, request: predict_pb2.PredictRequest) -> Arrays:
         """What the SavedModel answers."""
@@ -80,6 +78,13 @@ class Bundle:
         return name
 
 
+def warm_up(version: Path) -> Iterator[predict_pb2.PredictRequest]:
+    """The requests that a server warms a version with."""
+    path = version / "assets.extra" / "tf_serving_warmup_requests"
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        yield prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+
+
 def arrays(request: predict_pb2.PredictRequest) -> Arrays:
     """The inputs of a request."""
     return {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
@@ -92,14 +97,14 @@ def bundle(request: pytest.FixtureRequest) -> Bundle:
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> Any:
-    """The bundle of a small SavedModel with signatures of all kinds, and how it was written."""
+def written(tmp_path: Path) -> Callable[..., Path]:
+    """Writes the bundle of a small SavedModel with signatures of all kinds."""
     from rnnapp.exporting import bundle as writer
 
-    def write(folder: str = "first") -> Path:
+    def write(folder: str = "first", name: str = "Größe, 2. Versuch") -> Path:
         version = tmp_path / folder / "1"
         tf.saved_model.save(tf.Module(), str(version), signatures=signatures_of_all_kinds())
-        writer.write(version, "Größe, 2. Versuch", sounds())
+        writer.write(version, name, sounds())
         return version.parent
 
     return write
@@ -134,6 +139,7 @@ def signatures_of_all_kinds() -> dict[str, Any]:
         "read": (total, {"sound": spec(None, 5), "text": spec(None, dtype=tf.string)}),
         "grow": (step, {"sound": spec(None, 5), "state": spec(None, None)}),
         "longer": (total, {"sound": spec(None, 41)}),
+        "alone": (total, {"sound": spec(1, 5)}),
     }
     return {
         name: tf.function(function).get_concrete_function(**specs)

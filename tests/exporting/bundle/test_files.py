@@ -3,7 +3,9 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-from rnnapp import export
 from rnnapp.exporting.bundle import MODELS, serving_name
 
-from ..conftest import untrained
 from .conftest import Bundle
 
 NAME = re.compile("[a-z]([-a-z0-9]*[a-z0-9])?")  # RFC 1035, which Services follow
@@ -223,11 +223,43 @@ def test_written_twice_it_is_the_same(written: Callable[..., Path]) -> None:
             assert path.read_bytes() == other.read_bytes(), path
 
 
-def test_an_export_without_saved_model_has_no_bundle(tmp_path: Path) -> None:
-    """A page about files that are not there would mislead."""
-    run = untrained(tmp_path / "run")
-    folder = export(run, tmp_path / "export", formats=["c99_float"])
-    assert not (folder / "serving").exists()
+@pytest.mark.parametrize(("status", "healthy"), [(200, True), (404, False)])
+def test_a_container_is_healthy_when_the_label_is_served(
+    written: Callable[..., Path], status: int, healthy: bool
+) -> None:
+    """The check is a line of bash, because the image has no curl."""
+    text = (written() / "docker-compose.yml").read_text()
+    (*command, line) = yaml.safe_load(text)["services"]["cpu"]["healthcheck"]["test"][1:]
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        done = subprocess.run([*command, line.replace("8501", str(server.server_port))])
+        thread.join()
+    assert asked == ["/v1/models/grosse-2-versuch/labels/stable/metadata"]
+    assert (done.returncode == 0) == healthy
+
+
+def test_a_name_that_yaml_takes_for_something_else_stays_a_name(
+    written: Callable[..., Path],
+) -> None:
+    """Exports are called after words, and `off` is one."""
+    base = written(name="off")
+    found = list(yaml.safe_load_all((base / "kubernetes.yaml").read_text()))
+    assert {each["metadata"]["name"] for each in found} == {"off", "off-pods"}
+    for manifest in found:
+        kubernetes_validate.validate(manifest, KUBERNETES[0], strict=True)
+    assert yaml.safe_load((base / "docker-compose.yml").read_text())["name"] == "off"
 
 
 @given(st.text())
