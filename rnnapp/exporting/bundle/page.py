@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from string import Template
 
 from rnnapp.device.sequences import LENGTHS
 from rnnapp.device.stepper import NEXT
 from rnnapp.exporting.bundle.requests import Request, Signature, Tensor
 
 _DEFAULT = "serving_default"  # what is asked where a request names no signature
-_GRPC = Template(
-    """\
-import json
-
-import grpc
-import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
-
-with open("examples/$signature.json") as file:
-    (row,) = json.load(file)["instances"]
-request = predict_pb2.PredictRequest()
-request.model_spec.name = "$name"
-request.model_spec.version_label = "$label"
-request.model_spec.signature_name = "$signature"
-$inputs
-server = prediction_service_pb2_grpc.PredictionServiceStub(grpc.insecure_channel("localhost:8500"))
-answer = server.Predict(request, timeout=5)
-print({name: tf.make_ndarray(output) for name, output in answer.outputs.items()})"""
-)
 
 
 def fields(name: str, label: str, asked: Mapping[Signature, list[Request]]) -> dict[str, str]:
@@ -44,12 +24,13 @@ def fields(name: str, label: str, asked: Mapping[Signature, list[Request]]) -> d
     """
     known = [signature for signature, made in asked.items() if made]
     # One stands for all in gRPC: the default signature, where there is a request of it.
-    first = sorted(known, key=lambda signature: signature.name != _DEFAULT)[:1]
+    foremost, *_ = sorted(known or asked, key=lambda signature: signature.name != _DEFAULT)
     url = f"localhost:8501/v1/models/{name}/labels/{label}:predict"
     return {
         "signatures": "\n\n".join(map(_described, asked)),
         "curl": "\n".join(f"curl -d @examples/{each.name}.json {url}" for each in known),
-        "grpc": "\n".join(_grpc(name, label, signature) for signature in first),
+        "signature": foremost.name,
+        "dtypes": ", ".join(f'"{key}": tf.{t.dtype}' for key, t in foremost.inputs.items()),
         "padding": "\n\n".join(filter(None, map(_caution, asked))),
         "warm_up": _warm_up(asked),
     }
@@ -70,15 +51,6 @@ def _row(way: str, name: str, tensor: Tensor) -> str:
     """A line of the table; sizes of -1 vary."""
     sizes = ", ".join("-1" if size is None else str(size) for size in tensor.shape)
     return f"| {way} | `{name}` | {tensor.dtype} | ({sizes}) |"
-
-
-def _grpc(name: str, label: str, signature: Signature) -> str:
-    """A program that asks a signature by gRPC."""
-    inputs = "\n".join(
-        f'request.inputs["{key}"].CopyFrom(tf.make_tensor_proto([row["{key}"]], tf.{tensor.dtype}))'
-        for key, tensor in signature.inputs.items()
-    )
-    return _GRPC.substitute(name=name, label=label, signature=signature.name, inputs=inputs)
 
 
 def _caution(signature: Signature) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf import text_format
 from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
@@ -20,6 +20,7 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 from rnnapp.exporting.bundle import MODELS, serving_name
 
 from .conftest import Bundle
+from .messages import message
 
 NAME = re.compile("[a-z]([-a-z0-9]*[a-z0-9])?")  # RFC 1035, which Services follow
 KUBERNETES = ("1.29", kubernetes_validate.latest_version())
@@ -27,57 +28,6 @@ FILES = {
     *("1", "Dockerfile", "ROLLOUT.md", "batching.config", "docker-compose.yml", "examples"),
     *("kubernetes.yaml", "models.config", "monitoring.config"),
 }
-
-# Messages of TensorFlow Serving that its package does not hold: for each field its number and its
-# type, or that of a list.
-BATCHING = {
-    "max_batch_size": (1, "Int64Value"),
-    "batch_timeout_micros": (2, "Int64Value"),
-    "max_enqueued_batches": (3, "Int64Value"),
-    "num_batch_threads": (4, "Int64Value"),
-    "allowed_batch_sizes": (6, ["int64"]),
-    "pad_variable_length_inputs": (7, "bool"),
-}
-PROMETHEUS = {"enable": (1, "bool"), "path": (2, "string")}
-MONITORING = {"prometheus_config": (1, "PrometheusConfig")}
-
-
-def message(name: str) -> Any:
-    """An empty message of TensorFlow Serving."""
-    file = descriptor_pb2.FileDescriptorProto(
-        name="serving.proto",
-        package="tensorflow.serving",
-        syntax="proto3",
-        dependency=["google/protobuf/wrappers.proto"],
-    )
-    for each, fields in {
-        "BatchingParameters": BATCHING,
-        "PrometheusConfig": PROMETHEUS,
-        "MonitoringConfig": MONITORING,
-    }.items():
-        described = file.message_type.add(name=each)
-        for field, (number, kind) in fields.items():
-            described.field.add(name=field, number=number, **typed(kind))
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(
-        descriptor_pool.Default().FindFileByName("google/protobuf/wrappers.proto").serialized_pb
-    )
-    pool.Add(file)
-    found = pool.FindMessageTypeByName(f"tensorflow.serving.{name}")
-    return message_factory.GetMessageClass(found)()
-
-
-def typed(kind: str | list[str]) -> dict[str, Any]:
-    """A field's type and label."""
-    proto = descriptor_pb2.FieldDescriptorProto
-    label = proto.LABEL_REPEATED if isinstance(kind, list) else proto.LABEL_OPTIONAL
-    (name,) = kind if isinstance(kind, list) else [kind]
-    if scalar := {"int64": proto.TYPE_INT64, "bool": proto.TYPE_BOOL}.get(name):
-        return {"type": scalar, "label": label}
-    if name == "string":
-        return {"type": proto.TYPE_STRING, "label": label}
-    package = "google.protobuf" if name.endswith("Value") else "tensorflow.serving"
-    return {"type": proto.TYPE_MESSAGE, "label": label, "type_name": f".{package}.{name}"}
 
 
 def manifests(bundle: Bundle) -> dict[str, dict[str, Any]]:
@@ -129,12 +79,15 @@ def test_batching_and_monitoring_are_what_the_server_reads(bundle: Bundle) -> No
         (bundle.base / "monitoring.config").read_text(), message("MonitoringConfig")
     )
     assert monitoring.prometheus_config.enable
-    (pod,) = [manifests(bundle)["Deployment"]["spec"]["template"]]
+    pod = manifests(bundle)["Deployment"]["spec"]["template"]
     said = pod["metadata"]["annotations"]["prometheus.io/path"]
     assert said == monitoring.prometheus_config.path
 
 
-@pytest.mark.parametrize("wrong", ["max_batch_size: 32", "batch_size { value: 1 }"])
+@pytest.mark.parametrize(
+    "wrong",
+    ["max_batch_size: 32", "batch_size { value: 1 }", "pad_variable_length_inputs { value: true }"],
+)
 def test_a_wrong_field_would_be_found(wrong: str) -> None:
     """Scalars stand in messages of their own, which is easily forgotten."""
     with pytest.raises(text_format.ParseError):
