@@ -9,6 +9,13 @@ from rnnapp.device.stepper import NEXT
 from rnnapp.exporting.bundle.requests import Request, Signature, Tensor
 
 _DEFAULT = "serving_default"  # what is asked where a request names no signature
+_STREAM = f"""\
+A stream begins with zeros. What an answer gives as `{NEXT}NAME` is what the next request takes as
+`NAME`; the client carries it."""
+_UNTOLD = f"""\
+It is told no lengths: among longer ones in a batch, TensorFlow Serving fills a sequence up with its
+own first element, and that is taken for part of it. Ask it with sequences of one length, and a
+signature with `{LENGTHS}` with those of several."""
 
 
 def fields(name: str, label: str, asked: Mapping[Signature, list[Request]]) -> dict[str, str]:
@@ -31,19 +38,19 @@ def fields(name: str, label: str, asked: Mapping[Signature, list[Request]]) -> d
         "curl": "\n".join(f"curl -d @examples/{each.name}.json {url}" for each in known),
         "signature": foremost.name,
         "dtypes": ", ".join(f'"{key}": tf.{t.dtype}' for key, t in foremost.inputs.items()),
-        "padding": "\n\n".join(filter(None, map(_caution, asked))),
         "warm_up": _warm_up(asked),
     }
 
 
 def _described(signature: Signature) -> str:
-    """What a signature takes and gives, and how a stream goes on."""
+    """What a signature takes and gives, how a stream goes on, and what padding does to it."""
     rows = [f"### `{signature.name}`", "", "| | name | type | shape |", "|---|---|---|---|"]
     for way, tensors in (("takes", signature.inputs), ("gives", signature.outputs)):
         rows += [_row(way, name, tensor) for name, tensor in tensors.items()]
     if signature.states:
-        rows += ["", f"A stream begins with zeros. What an answer gives as `{NEXT}NAME` is what"]
-        rows += ["the next request takes as `NAME`; the client carries it."]
+        rows += ["", _STREAM]
+    if signature.needs_padding and LENGTHS not in signature.inputs:
+        rows += ["", _UNTOLD]
     return "\n".join(rows)
 
 
@@ -51,17 +58,6 @@ def _row(way: str, name: str, tensor: Tensor) -> str:
     """A line of the table; sizes of -1 vary."""
     sizes = ", ".join("-1" if size is None else str(size) for size in tensor.shape)
     return f"| {way} | `{name}` | {tensor.dtype} | ({sizes}) |"
-
-
-def _caution(signature: Signature) -> str:
-    """What padding does to a signature that is not told lengths; "" where it does nothing."""
-    if LENGTHS in signature.inputs or not signature.needs_padding:
-        return ""
-    return (
-        f"`{signature.name}` is told no lengths. Among longer ones in a batch, TensorFlow Serving\n"
-        "fills a sequence up with its own first element, and that is taken for part of it: ask it\n"
-        "with sequences of one length, and a signature with `lengths` with those of several."
-    )
 
 
 def _warm_up(asked: Mapping[Signature, list[Request]]) -> str:
