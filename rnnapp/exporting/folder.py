@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnapp import overrides, plots
-from rnnapp.exporting import card, report, translators
-from rnnapp.exporting.formats import Source
+from rnnapp.exporting import bundle, card, report, translators
+from rnnapp.exporting.formats import FORMATS, Source
 from rnnapp.exporting.proof import prove
 from rnnapp.exporting.runtimes import version_of
 from rnnapp.layers.streaming import NotCausalError, StepModel
@@ -75,6 +75,10 @@ def write(run: Run, folder: Path, names: list[str], max_quality_loss: float) -> 
     if source.read is not None:
         run.load_pipeline().tokenizer.save(folder / TOKENIZER)
     proof = prove(source, folder, names, max_quality_loss)
+    if "saved_model" in proof.formats:
+        bundle.write(
+            folder / FORMATS["saved_model"].path, source.name, Replay.load(folder / REPLAY)
+        )
     (folder / "labels.txt").write_text("\n".join(source.labels) + "\n", encoding="utf-8")
     write_json(folder / "certificate.json", proof.certificate)
     manifest = {

@@ -129,6 +129,7 @@ def test_a_model_that_reads_backwards_has_no_step(tmp_path: Path) -> None:
     assert set(refused) == STEPS_ALONE
     assert all(why.startswith(reason) for why in refused.values())
     folder = export(run, tmp_path / "export", formats=["tflite_float"])
+    assert not (folder / "serving").exists()  # nor is there a page about what was not written
     assert read_manifest(folder)["streaming"].startswith(reason)
     assert f"It does not stream: {reason}" in (folder / "MODEL_CARD.md").read_text()
     soundfile.write(tmp_path / "clip.wav", np.zeros(800), 8000)
