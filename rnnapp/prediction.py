@@ -142,12 +142,15 @@ def _manifest(folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: If the folder holds another manifest: web pages have one as well.
     """
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    if not isinstance(manifest, dict) or "task" not in manifest.get("spec", {}):
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest["spec"]["task"] + manifest["name"]
+    except (ValueError, LookupError, TypeError) as error:
         raise ValueError(
             f"{folder} must be a run or an export folder, as `rnnapp train` and `rnnapp export` "
-            "write them. Received: another manifest.json, without a task"
-        )
+            f"write them. Received: another {path.name}: {error!r}"
+        ) from error
     return manifest
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipelines.base import Pipeline
 
 BATCH = 64
+LENGTHS = "lengths"  # how the name of the true lengths ends, beside sequences
 ARRAYS = ("sequences", "lengths", "targets")
 
 
@@ -38,7 +39,7 @@ class Texts:
         wanted = set(chosen)
         read = {n: text for n, text in enumerate(pipeline.texts(split, BATCH)) if n in wanted}
         raw = [read[number] for number in chosen]
-        token_ids, lengths, *_ = pipeline.encode(*raw).values()
+        token_ids, lengths = pipeline.tokens_of(raw)
         return cls(np.array(raw, object), token_ids, lengths)
 
     def packed(self) -> dict[str, np.ndarray]:
@@ -88,10 +89,13 @@ class Replay:
 
         Returns:
             The sequences.
+
+        Raises:
+            ValueError: If the split has none.
         """
         window = window or window_of(pipeline)
         _, declared = pipeline.element_spec
-        of_tokens = declared.shape.rank > 1
+        of_tokens = declared.shape.rank > 1 and declared.dtype.is_integer
         labels = np.array([0 if of_tokens else y for *_, y in _examples(pipeline, split)])
         chosen = by_turns(labels, count, seed)
         place = {number: row for row, number in enumerate(chosen)}
@@ -100,6 +104,8 @@ class Replay:
             if number in place:
                 size = min(length, window)
                 drawn[place[number]] = _padded(sequence[:size], window), size, target
+        if not drawn:
+            raise ValueError(f"The {split} split must have a sequence to keep. Received: none.")
         sequences, lengths, targets = zip(*drawn, strict=True)
         longest = max(np.size(target) for target in targets)
         padded = [_padded(y, longest) if np.ndim(y) else y for y in targets]
@@ -175,7 +181,8 @@ def by_turns(targets: np.ndarray, count: int, seed: int) -> list[int]:
 
 def window_of(pipeline: Pipeline) -> int:
     """Timesteps of a pipeline's window; without one, of its longest training sequence."""
-    sequences = next(iter(pipeline.element_spec[0].values()))  # (batch, timesteps, ...)
+    inputs, _ = pipeline.element_spec
+    sequences = next(x for name, x in inputs.items() if not name.endswith(LENGTHS))
     return sequences.shape[1] or max(int(size) for _, size, _ in _examples(pipeline, "train"))
 
 
@@ -185,7 +192,8 @@ def _examples(pipeline: Pipeline, split: str) -> Iterator[tuple[np.ndarray, int,
     The target of a sequence alone is what follows it, that of a pair all of its other side.
     """
     for inputs, targets in pipeline.dataset(split, BATCH).as_numpy_iterator():
-        sequences, lengths, *others = inputs.values()
+        sequences, *others = (x for name, x in inputs.items() if not name.endswith(LENGTHS))
+        (lengths,) = (x for name, x in inputs.items() if name.endswith(LENGTHS))
         if targets.ndim > 1 and not others:
             targets = np.take_along_axis(targets, np.maximum(lengths[:, None] - 1, 0), 1)[:, 0]
         for sequence, length, target in zip(sequences, lengths, targets, strict=True):

@@ -98,7 +98,7 @@ TINY_TRANSLATOR = (
     "pictures=2",
     "beam_size=3",
 )
-TRANSLATOR_FORMATS = ["saved_model", "tflite_float", "tflite_float16"]
+TRANSLATOR_FORMATS = ["saved_model", "tflite_float", "tflite_dynamic", "tflite_float16"]
 WORDS = {
     "one": "un",
     "two": "deux",

@@ -131,7 +131,8 @@ def test_help_loads_neither_tensorflow_nor_keras() -> None:
 
 def test_exports_predict_without_tensorflow() -> None:
     """Seconds and a gigabyte that a file for devices does not need."""
-    code = "import sys, rnnapp.prediction, rnnapp.generation; print('tensorflow' in sys.modules)"
+    used = "rnnapp.prediction, rnnapp.generation, rnnapp.translation, rnnapp.device.fixed"
+    code = f"import sys, {used}; print('tensorflow' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
     )

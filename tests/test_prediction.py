@@ -43,7 +43,10 @@ def test_an_export_answers_any_file_like_its_run(
         assert theirs["probabilities"][label] == pytest.approx(share, abs=bound)
 
 
-@pytest.mark.parametrize("manifest", ["{}", "[]", '{"name": "a page", "spec": {}}'])
+@pytest.mark.parametrize(
+    "manifest",
+    ["{}", "[]", "{", '{"name": "a page", "spec": {}}', '{"spec": null}', '{"spec": "a task"}'],
+)
 def test_manifests_of_others_are_no_exports(manifest: str, tmp_path: Path) -> None:
     """Web pages have a manifest.json as well."""
     (tmp_path / "manifest.json").write_text(manifest)

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from pipelines.audio import AudioPipeline
 from pipelines.audio_spec import AudioSpec
+from pipelines.text.pairs import PairPipeline
+from pipelines.text.spec import PairSpec
 from rnnapp import Run
 from rnnapp.replay import Replay, by_turns
 
@@ -102,3 +104,14 @@ def test_replay_has_the_window_of_the_model(
     assert replay.sequences.shape == (4, time) and replay.time == time
     assert set(replay.lengths) == lengths
     assert sorted(np.count_nonzero(replay.sequences, axis=1)) == 2 * [400] + 2 * [min(time, 1600)]
+
+
+def test_texts_that_look_like_files_are_texts(tmp_path: Path) -> None:
+    """A training must not end with the error of a file that nobody meant."""
+    rows = "".join(f"file{number}.txt\tfichier{number}.txt\n" for number in range(80))
+    (tmp_path / "pairs.tsv").write_text(rows)
+    pipeline = PairPipeline(PairSpec(tokens="characters")).fit(str(tmp_path / "pairs.tsv"))
+    replay = Replay.draw(pipeline, "validation", 20, 0)
+    assert replay.texts is not None and all(text.endswith(".txt") for text in replay.texts.raw)
+    np.testing.assert_array_equal(replay.texts.lengths, replay.lengths)
+    assert replay.of_tokens and set(replay.targets[:, 0]) != {0}

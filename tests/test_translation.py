@@ -76,8 +76,11 @@ def test_answers_are_for_people(translator: Run, trained: Trained) -> None:
         assert answer["input"] == source
         scores = [answer["score"], *(other["score"] for other in answer["alternatives"])]
         assert len(scores) == 3 and scores == sorted(scores, reverse=True)
-        (alone,) = predict(translator.folder, [source], settings=["beam_size=1"])
-        assert not alone["alternatives"] and alone["score"] <= answer["score"] + 1e-4
+        (alone,) = predict(translator.folder, [source])
+        assert alone["text"] == answer["text"]
+        assert alone["score"] == pytest.approx(answer["score"], abs=1e-4)
+        (greedy,) = predict(translator.folder, [source], settings=["beam_size=1"])
+        assert not greedy["alternatives"] and greedy["score"] <= answer["score"] + 1e-4
 
 
 @pytest.mark.parametrize("exports", [False, True])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -193,10 +193,13 @@ class CorpusPipeline(Fitted):
         Raises:
             ValueError: If a file is empty or no UTF-8.
         """
-        texts = [files.text_of(one, self.spec.encoding) for one in raw]
-        ids = [np.array([END, *self.tokenizer.encode(text)]) for text in texts]
-        lengths = np.array([len(one) for one in ids], np.int32)
-        return {"token_ids": store.padded(ids), "lengths": lengths}
+        token_ids, lengths = self.tokens_of([files.text_of(x, self.spec.encoding) for x in raw])
+        return {"token_ids": token_ids, "lengths": lengths}
+
+    def tokens_of(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Padded ids, int32 (batch, timesteps), and lengths of texts, whatever they look like."""
+        ids = [np.array([END, *self.tokenizer.encode(text)], np.int32) for text in texts]
+        return store.padded_with_lengths(ids)
 
     def graph(self) -> BehindEnd:
         """`encode` as TensorFlow operations, from string (batch,) to token ids and lengths."""

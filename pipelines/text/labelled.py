@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -173,9 +173,13 @@ class TextPipeline(Fitted):
         Raises:
             ValueError: If a text is empty or no UTF-8.
         """
-        ids = [self._encode(files.usable(one, self.spec.encoding)) for one in raw]
-        lengths = np.array([len(one) for one in ids], np.int32)
-        return {"token_ids": store.padded(ids), "lengths": lengths}
+        texts = [files.usable(one, self.spec.encoding) for one in raw]
+        token_ids, lengths = self.tokens_of(texts)
+        return {"token_ids": token_ids, "lengths": lengths}
+
+    def tokens_of(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Padded ids, int32 (batch, timesteps), and lengths of texts, whatever they look like."""
+        return store.padded_with_lengths([self._encode(text) for text in texts])
 
     def graph(self) -> TokenizerGraph:
         """`encode` as TensorFlow operations, from string (batch,) to token ids and lengths."""

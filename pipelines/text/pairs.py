@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -212,13 +212,17 @@ class PairPipeline(Fitted):
             one if isinstance(one, tuple) else (files.text_of(one, encoding), "") for one in raw
         ]
         sources = [source for source, _ in pairs]
-        source_ids, lengths = self.tokenizer.encode(sources, self.spec.max_tokens)
+        source_ids, lengths = self.tokens_of(sources)
         fed = [np.array([BEGIN, *self.target.encode(target)], np.int32) for _, target in pairs]
         return {
             "source_ids": source_ids,
             "source_lengths": lengths,
             "target_ids": store.padded(fed),
         }
+
+    def tokens_of(self, sources: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Padded ids, int32 (batch, timesteps), and lengths of sources, whatever they look like."""
+        return self.tokenizer.encode(sources, self.spec.max_tokens)
 
     def graph(self) -> TokenizerGraph:
         """The encoding of sources as TensorFlow operations, from string (batch,)."""

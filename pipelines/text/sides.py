@@ -70,11 +70,11 @@ class Sides:
         for text in sources:
             require(bool(text.strip()), "source", "more than whitespace", text)
         ids = [np.array(self.source.encode(text), np.int32) for text in sources]
-        lengths = np.array([len(each) for each in ids], np.int32)
+        source_ids, lengths = store.padded_with_lengths(ids)
         longest = int(lengths.max(initial=0))
         fits = max_tokens is None or longest <= max_tokens
         require(fits, "source", f"at most {max_tokens} tokens", longest)
-        return store.padded(ids), lengths
+        return source_ids, lengths
 
     def spell(self, target_ids: Sequence[int]) -> str:
         """The text of a target's ids, spaced as the training split's targets are."""

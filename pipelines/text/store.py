@@ -69,6 +69,11 @@ def padded(rows: list[np.ndarray], dtype: DTypeLike = np.int32) -> np.ndarray:
     return batch
 
 
+def padded_with_lengths(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """As `padded`, int32, with the rows' lengths, int32 (rows,)."""
+    return padded(rows), np.array([len(row) for row in rows], np.int32)
+
+
 def texts(rows: Iterable[str], spill_bytes: int = SPILL_BYTES) -> Ragged:
     """Puts texts end to end as UTF-8; arguments and errors as `collect`."""
     return collect((np.frombuffer(row.encode(), np.uint8) for row in rows), np.uint8, spill_bytes)

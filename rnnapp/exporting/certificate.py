@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnapp.exporting.cases import Measure, quality_loss
+from rnnapp.exporting.cases import Case, Measure, quality_loss
 from rnnapp.exporting.formats import FORMATS
 from rnnapp.exporting.reference import Reference
 from rnnapp.exporting.replays import Replayed, replays
@@ -134,7 +134,9 @@ def certify(
             continue
         versions[runtime] = RUNTIMES[runtime].version
         present.append((name, runtime))
-    judge = functools.partial(_checks, folder, reference, max_quality_loss)
+    judge = functools.partial(
+        _checks, folder, reference.cases(), reference.wanted, max_quality_loss
+    )
     for found in _side_by_side(judge, present, report):
         checks += [check.to_dict() for check in found]
     certificate |= {
@@ -269,7 +271,11 @@ def _side_by_side(
 
 
 def _checks(
-    folder: Path, reference: Reference | TranslatorReference, max_quality_loss: float, job: Job
+    folder: Path,
+    cases: dict[str, Case],
+    wanted: Callable[[Iterable[str]], set[str]],
+    max_quality_loss: float,
+    job: Job,
 ) -> list[Check]:
     """An artefact in a runtime, by each of its signatures."""
     name, runtime = job
@@ -278,8 +284,8 @@ def _checks(
     checks: list[Check] = []
     try:
         with RUNTIMES[runtime].load(folder / form.path) as loaded:
-            missing = sorted(reference.wanted(form.signatures) - set(loaded.signatures))
-            checks += [_check(empty, replay) for replay in replays(loaded, reference.cases())]
+            missing = sorted(wanted(form.signatures) - set(loaded.signatures))
+            checks += [_check(empty, replay) for replay in replays(loaded, cases)]
     except (RuntimeError, ValueError, OSError) as error:  # what runtimes refuse artefacts with
         return [*checks, replace(empty, error=f"could not be run: {error}")]
     return [*checks, *(replace(empty, signature=each, error="is missing") for each in missing)]

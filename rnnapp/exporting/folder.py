@@ -135,7 +135,7 @@ def source_of(run: Run, model: keras.Model, folder: Path) -> Source:
         no_step,
         pipeline.graph() if hasattr(pipeline, "graph") else None,
         _settings(run, pipeline, stepper),
-        getattr(run.spec.evaluation, "beam_size", 1),
+        run.spec.evaluation.beam_size if translators.translates(model) else 1,
     )
 
 

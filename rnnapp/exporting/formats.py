@@ -103,7 +103,8 @@ class Format:
         bound: Largest difference to the Keras model's probabilities that is let through; None for
             activations of eight bits, which are judged by the task's quality alone.
         runtimes: Names in `RUNTIMES` that run it.
-        signatures: Its functions; `step` where the model has one.
+        signatures: Its functions; `step` where the model has one. Of an encoder-decoder, `encode`
+            is in the place of those that take sequences.
         write: Writes formats of one kind, by name, into the export folder.
         refusal: Why a model has no such form; "" if it has one.
         sensitive_parts: Names what may stay floats, what it matters for most first; None where

@@ -49,8 +49,9 @@ def replays(loaded: Runnable, cases: dict[str, Case]) -> Iterator[Replayed]:
     """
     if PAIRS in cases:  # an encoder-decoder, each of whose signatures needs others
         whole = {ENCODE, STEP} <= set(loaded.signatures)
-        for signature in loaded.signatures if whole else ():
-            yield Replayed(loaded, signature, cases[_OF_TRANSLATORS[signature]], replay_fed)
+        for signature, case in _OF_TRANSLATORS.items() if whole else ():
+            if signature in loaded.signatures and case in cases:
+                yield Replayed(loaded, signature, cases[case], replay_fed)
         return
     for signature in loaded.signatures:
         case, replayer = _BY_SIGNATURE[signature]

@@ -157,10 +157,11 @@ class Decoder(keras.layers.Layer):
         Returns:
             `memory`, `keys` and `memory_lengths`; or without attention `context`, (batch, units).
         """
+        # Tensors of their own: where one is an input or another output as well, converters merge
+        # them, and LiteRT's CompiledModel, 2.3, returns what happens to be in memory, or nothing.
         if self.attention is None:
-            return {"context": states[-len(states) // len(self.rnns)]}
-        # A tensor of its own: where an input is an output as well, LiteRT's CompiledModel, 2.3,
-        # returns what happens to be in memory.
+            heard = tf.cast(lengths > 0, memory.dtype)[:, None]  # a factor that is not folded away
+            return {"context": states[-len(states) // len(self.rnns)] * heard}
         own = tf.minimum(lengths, tf.shape(memory)[1])
         return {"memory": memory, "keys": self.attention.keys(memory), "memory_lengths": own}
 
