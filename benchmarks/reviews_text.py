@@ -21,8 +21,8 @@ import numpy as np
 OVERLAP = 25  # four words or five: that many are the same phrase at least
 
 
-def write(reviews: Path, texts: Path, out: Path) -> tuple[str, str]:
-    """Writes all text, and that of reviews alone, a shuffled sentence or article a line.
+def write(reviews: Path, texts: Path, out: Path) -> str:
+    """Writes all text, a sentence or an article a line, in shuffled order.
 
     Args:
         reviews: The folder of SST-2 and MR.
@@ -30,17 +30,14 @@ def write(reviews: Path, texts: Path, out: Path) -> tuple[str, str]:
         out: The folder to write to.
 
     Returns:
-        Both files.
+        The file.
     """
     out.mkdir(parents=True, exist_ok=True)
-    film = _reviews(reviews)
-    draws = np.random.default_rng(0)
-    files = []
-    for name, lines in (("all", _articles(texts) + _sentences(texts) + film), ("reviews", film)):
-        spelt = [_as_treebank(lines[place]) for place in draws.permutation(len(lines))]
-        files.append(out / f"{name}.txt")
-        files[-1].write_text("\n".join(spelt) + "\n", encoding="utf-8")
-    return str(files[0]), str(files[1])
+    lines = _articles(texts) + _sentences(texts) + _reviews(reviews)
+    order = np.random.default_rng(0).permutation(len(lines))
+    text = "\n".join(_as_treebank(lines[place]) for place in order)
+    (out / "texts.txt").write_text(text + "\n", encoding="utf-8")
+    return str(out / "texts.txt")
 
 
 def _reviews(folder: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
     python benchmarks/sentiment.py sst2 --data DATA --out sst2
     python benchmarks/sentiment.py mr --data DATA --out mr
-    python benchmarks/sentiment.py transfer --data DATA --texts TEXTS --out transfer
+    python benchmarks/sentiment.py transfer --data DATA --out transfer [--texts TEXTS]
 
 DATA holds `stsa.binary.train`, `.dev` and `.test` (Socher et al. 2013: 6,920, 872 and 1,821
 sentences, without their phrases), and `rt-polarity.all` (Pang and Lee 2005: 10,662 sentences, a
@@ -13,6 +13,14 @@ trained again.
 On two busy cores: SST-2 80.1 % of the test sentences after 71 s of training; MR 76.6 %, the mean of
 ten folds (deviation 1.8) of 77 to 116 s each. A logistic regression on words and their pairs, by
 TF-IDF, has 79.4 % of SST-2's development set, on which the settings were chosen and have 80.4 %.
+
+Transfer begins with a language model of 1.5 million words: Wikipedia, Tatoeba and reviews, none of
+which is of SST-2's development or test set (`reviews_text.py` says how that is made sure). On two
+cores with much else to do, it took 21 min, and the classifier 4 min, to 80.6 % of the development
+set: no gain to speak of, so that nobody has asked for the test set's figure yet. Other settings had
+less of the development set: 79.5 % with the dropout of `--preset sentences`, 72.3 % with ULMFiT's
+unfreezing and rates, in eight epochs and with a little more dropout; 78.7 % with rates divided by
+1.4 in place of 2.6; 80.1 % after four more epochs of the language model on the reviews alone.
 """
 
 from __future__ import annotations
@@ -31,7 +39,7 @@ LANGUAGE = (
     *("min_count=2", "validation_percent=2", "testing_percent=0", "sequence_length=35"),
     *("num_layers=2", "units=200", "embedding.dim=200", "tied=true"),
     *("softmax=sampled", "num_sampled=1024", "weight_drop=0.2", "embedding.dropout=0.1"),
-    *("model.dropout=0.2", "output_dropout=0.2", "batch_size=64", "epochs=8"),
+    *("model.dropout=0.2", "output_dropout=0.2", "batch_size=64", "epochs=4"),
     *("learning_rate=0.004", "weight_decay=0.01"),
 )
 TRANSFER = ("preset=transfer",)
@@ -50,8 +58,8 @@ def _sst2(options: argparse.Namespace, settings: tuple[str, ...]) -> None:
 
 def _transfer(options: argparse.Namespace, settings: tuple[str, ...]) -> None:
     data, out = options.data, options.out
-    everything, reviews = reviews_text.write(data, options.texts, out)
-    language = _finished("language_model", everything, out / "language", LANGUAGE)
+    text = reviews_text.write(data, options.texts or data.parent, out)
+    language = _finished("language_model", text, out / "language", LANGUAGE)
     print(f"language model: {_time(language.folder)}", flush=True)
     _report(options, (*TRANSFER, f"start={language.folder}", *settings))
 
@@ -112,7 +120,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("benchmark", choices=("sst2", "mr", "transfer"))
     parser.add_argument("--data", type=Path, required=True, help="the folder of both data sets")
-    parser.add_argument("--texts", type=Path, help="of `transfer`: the folder of unlabelled text")
+    parser.add_argument("--texts", type=Path, help="of `transfer`; by default the folder of DATA")
     parser.add_argument("--out", type=Path, default=Path("benchmark"), help="where runs go")
     parser.add_argument("--set", action="append", help="KEY=VALUE, as of `rnnapp train`")
     main(parser.parse_args())

@@ -32,6 +32,7 @@ OTHER: dict[str, Any] = {
     "cell": "lstm",
     "units": 6,
     "num_layers": 3,
+    "last_units": 8,
     "bidirectional": True,
     "dropout": 0.3,
     "recurrent_dropout": 0.2,

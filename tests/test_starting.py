@@ -17,7 +17,7 @@ from rnnapp.tasks import TASKS
 from .conftest import TINY_WRITER
 from .test_training import Killed, kill_in_epoch
 
-READS = ("preset=transfer", "epochs=2", "batch_size=64")
+READS = ("preset=ulmfit", "epochs=2", "batch_size=64")
 
 
 @pytest.fixture(scope="module")
