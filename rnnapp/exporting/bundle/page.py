@@ -60,9 +60,7 @@ def _begins(signature: Signature, others: Iterable[Signature]) -> str:
     source = goes_on_from(signature, others)
     if source is None:
         return "A stream begins with zeros."
-    return (
-        f"It begins with what `{source.name}` gives, tensors of the same names, and token {BEGIN}."
-    )
+    return f"It begins with token {BEGIN} and what `{source.name}` gives, under the same names."
 
 
 def _row(way: str, name: str, tensor: Tensor) -> str:

@@ -76,7 +76,8 @@ class Bundle:
         if "text" in inputs:
             places = {text.encode(): row for row, text in enumerate(self.replay.texts.raw)}
             rows = [places[text] for text in inputs["text"]]
-            found = self.replay.texts.token_ids[rows], self.replay.texts.lengths[rows]
+            lengths = self.replay.texts.lengths[rows]
+            found = self.replay.texts.token_ids[rows, : lengths.max()], lengths
         else:
             sequences = inputs[self.sequence(inputs)]
             whole = np.full(len(sequences), sequences.shape[1], np.int32)
