@@ -66,7 +66,7 @@ def _array(name: str, value: Any, spec: TensorSpec) -> np.ndarray:
     wanted = dtype_of(spec.dtype)
     try:
         if wanted == STRING:
-            return _strings(np.asarray(value))
+            return _strings(value if isinstance(value, np.ndarray) else np.array(value, object))
         array = np.asarray(value)
         if np.can_cast(array.dtype, wanted, "same_kind") and array.dtype.kind != wanted.kind:
             return array.astype(wanted)  # integers as floats

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from rnnapp.serving.client.wire import GrpcWire, Raw, RestWire, Wire
 from rnnapp.serving.errors import Code, ServingError
+from rnnapp.specs import require
 
 _SCHEMES = ("grpc", "grpcs", "http", "https")
 _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -45,6 +46,7 @@ class Target:
                 f"`url` must be host:port, or begin with one of {', '.join(_SCHEMES)} and ://. "
                 f"Received: url={url!r}"
             )
+        require(api_key.isascii() and api_key.isprintable(), "api_key", "printable ASCII", "...")
         return cls(parts.scheme, parts.netloc + parts.path.rstrip("/"), api_key, ca_cert)
 
     @property

@@ -86,6 +86,8 @@ class Server:
             raise
         self._http = _Uvicorn(_uvicorn_config(rest, self._spec))
         self._serving = asyncio.create_task(self._http.serve([self._socket]))
+        while not (self._http.started or self._serving.done()):
+            await asyncio.sleep(0.001)
         self._watching = asyncio.create_task(self.model.watch(self._spec.poll_seconds))
         scheme = "https" if self._spec.tls_cert else "http"
         host = f"[{self._spec.host}]" if ":" in self._spec.host else self._spec.host

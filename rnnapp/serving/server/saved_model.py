@@ -11,6 +11,7 @@ from rnnapp.serving.protocol import Message, SignatureDefMap
 from rnnapp.serving.signatures import Arrays, Signature, TensorSpec
 from rnnapp.serving.tensors import STRING, dtype_of
 
+_CODES = {code.value: code for code in Code}
 _INTERNAL = "__saved_model"  # what TensorFlow's loader calls its own signatures
 
 
@@ -57,7 +58,7 @@ class SavedModel:
             outputs = self._model.signatures[signature](**tensors)
             return {name: np.asarray(tensor.numpy()) for name, tensor in outputs.items()}
         except self._error as error:
-            code = Code(error.error_code) if error.error_code in Code else Code.INTERNAL
+            code = _CODES.get(error.error_code, Code.INTERNAL)
             raise ServingError(code, _first_line(error.message)) from error
 
     def warm_up(self, timesteps: int) -> None:
