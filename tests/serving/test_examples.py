@@ -81,7 +81,7 @@ def test_rest_classifies_and_regresses(examples_server: Server) -> None:
     ("verb", "document", "told"),
     [
         ("classify", {"examples": [{"x": 1.0, "name": "a"}]}, "x"),
-        ("classify", {"examples": [{"y": 1.0}]}, "name"),
+        ("classify", {"examples": [{"y": 1.0}]}, "Name"),
         ("classify", {"examples": [3]}, "object of features"),
         ("classify", {"examples": [{"x": [1, "a"]}]}, "numbers or strings"),
         ("classify", {"examples": [{"x": [None]}]}, "numbers or strings"),

@@ -175,6 +175,17 @@ def test_rest_writes_rows_and_columns(server: Server, rest: Rest) -> None:
     )
 
 
+def test_a_token_that_is_none_is_told(text_server: Server) -> None:
+    """What TensorFlow itself refuses: the reason, and not where in the graph it stood."""
+    for protocol in ("grpc", "rest"):
+        with client(text_server, protocol) as asking:
+            with pytest.raises(
+                ServingError, match=r"^INVALID_ARGUMENT: indices\[0,0\] = 10000"
+            ) as caught:
+                asking.predict([[100_000_000]], signature="padded")
+            assert "node" not in caught.value.message
+
+
 def test_rest_reads_base64(text_server: Server) -> None:
     """Texts in any bytes."""
     url = f"{text_server.url}/v1/models/{text_server.name}:predict"

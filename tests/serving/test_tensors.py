@@ -6,7 +6,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -26,6 +26,7 @@ def shaped(dtype: str, *sizes: int) -> Message:
     return proto
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_numbers_travel_unchanged(data: st.DataObject) -> None:
     """To the bit, whatever the type, order of bytes and layout; and as TensorFlow reads them."""
@@ -43,6 +44,7 @@ def test_numbers_travel_unchanged(data: st.DataObject) -> None:
         np.testing.assert_array_equal(each, array)
 
 
+@settings(deadline=None)
 @given(arrays.arrays(object, arrays.array_shapes(min_side=0), elements=st.binary(max_size=9)))
 def test_bytes_travel_unchanged(array: np.ndarray) -> None:
     """Zeros at the end included, which NumPy's own strings lose."""
@@ -103,6 +105,7 @@ def test_lies_are_refused(proto: Message, told: str) -> None:
     assert caught.value.code is Code.INVALID_ARGUMENT
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_an_array_or_refused(content: bytes) -> None:
     """Whatever parses as a message ends in one of two ways."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnapp.serving.errors import Code, ServingError
@@ -167,6 +167,7 @@ def test_an_empty_folder_ends_no_service() -> None:
     serving(folder, empty)
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 9)), st.integers(0, 4), st.sets(st.integers(0, 9)))
 def test_a_policy_wants_the_newest_or_those_it_names(
     numbers: set[int], latest: int, only: set[int]

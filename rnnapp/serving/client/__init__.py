@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 from rnnapp.serving.client.inputs import prepared
 from rnnapp.serving.client.results import Prediction, VersionStatus
 from rnnapp.serving.client.transports import Target, awaiting, blocking
-from rnnapp.serving.client.wire import Call, Raw
+from rnnapp.serving.client.wire import SIGNATURES, Call, Raw
 from rnnapp.serving.errors import Code, ServingError
 from rnnapp.serving.protocol import (
     GetModelMetadataRequest,
@@ -86,14 +86,19 @@ class _Conversation:
         timeout: float | None,
     ) -> Steps[Prediction]:
         ends = time.monotonic() + (timeout or self._timeout)
-        signatures = yield from self._described(version, label, ends)
-        chosen = named(signatures, signature)
-        request = PredictRequest(
-            model_spec=self._spec(version, label, signature), output_filter=outputs
-        )
-        for name, array in prepared(inputs, chosen).items():
-            request.inputs[name].CopyFrom(to_proto(array))
-        response = yield from self._ask(Call("Predict", request, chosen), ends)
+        try:
+            signatures = yield from self._described(version, label, ends)
+            chosen = named(signatures, signature)
+            request = PredictRequest(
+                model_spec=self._spec(version, label, signature), output_filter=outputs
+            )
+            for name, array in prepared(inputs, chosen).items():
+                request.inputs[name].CopyFrom(to_proto(array))
+            response = yield from self._ask(Call("Predict", request, chosen), ends)
+        except ServingError:
+            # Another version may be served by now, which takes something else: asked for anew.
+            self._signatures.pop((version, label), None)
+            raise
         spec = response.model_spec
         return Prediction(
             {name: to_array(response.outputs[name]) for name in sorted(response.outputs)},
@@ -102,15 +107,15 @@ class _Conversation:
         )
 
     def _described(self, version: int | None, label: str, ends: float) -> Steps[dict]:
-        """The signatures; asked for once, as versions of one model take the same."""
+        """The signatures, which are asked for once."""
         key = (version, label)
         if key not in self._signatures:
             request = GetModelMetadataRequest(
-                model_spec=self._spec(version, label), metadata_field=["signature_def"]
+                model_spec=self._spec(version, label), metadata_field=[SIGNATURES]
             )
             response = yield from self._ask(Call("GetModelMetadata", request), ends)
             known = SignatureDefMap()
-            response.metadata["signature_def"].Unpack(known)
+            response.metadata[SIGNATURES].Unpack(known)
             self._signatures[key] = {
                 name: Signature.of(name, known.signature_def[name])
                 for name in sorted(known.signature_def)

@@ -12,9 +12,17 @@ import numpy as np
 from google.protobuf import json_format  # type: ignore[import-untyped]
 
 from rnnapp.serving.errors import Code, ServingError, code_of_http
-from rnnapp.serving.protocol import METHODS, POOL, Message, PredictResponse
+from rnnapp.serving.protocol import (
+    METHODS,
+    GetModelMetadataResponse,
+    Message,
+    PredictResponse,
+    SignatureDefMap,
+)
 from rnnapp.serving.signatures import Signature
 from rnnapp.serving.tensors import STRING, dtype_of, to_array, to_proto
+
+SIGNATURES = "signature_def"  # the one kind of metadata there is
 
 
 @dataclass(frozen=True)
@@ -97,12 +105,22 @@ class RestWire:
             document = {"error": body[:200].decode(errors="replace")}
         if status != 200:
             raise ServingError(code_of_http(status), str(document.get("error", document)))
-        if call.name != "Predict":
-            response = METHODS[call.name].response()
-            return json_format.ParseDict(
-                document, response, ignore_unknown_fields=True, descriptor_pool=POOL
-            )
-        return _predicted(call, document)
+        if call.name == "Predict":
+            return _predicted(call, document)
+        if call.name == "GetModelMetadata":
+            return _described(document)
+        response = METHODS[call.name].response()
+        return json_format.ParseDict(document, response, ignore_unknown_fields=True)
+
+
+def _described(document: dict[str, Any]) -> Message:
+    """A model's signatures; in JSON, their message does not say its type."""
+    known = json_format.ParseDict(
+        document["metadata"][SIGNATURES], SignatureDefMap(), ignore_unknown_fields=True
+    )
+    response = GetModelMetadataResponse()
+    response.metadata[SIGNATURES].Pack(known)
+    return response
 
 
 def _predicted(call: Call, document: dict[str, Any]) -> Message:

@@ -48,10 +48,9 @@ class Server:
         self.name = spec.name or str(manifest.get("name", "")) or export.resolve().name
         self.address = self.url = ""
         self._export, self._spec = export, spec
-        self._folder = export / SAVED_MODELS
-        if spec.trust and not self._folder.is_dir():
-            self._folder = export
+        self._folder = _versions_of(export, spec.trust)
         self._timesteps = WARM_STEPS * int(manifest.get("unit", 1))
+        self._metrics = Metrics()
 
     async def start(self) -> None:
         """Loads the model, and begins to listen.
@@ -62,7 +61,6 @@ class Server:
         """
         self._pool = ThreadPoolExecutor(self._spec.batch.threads, "batch")
         self._slots = Slots(self._spec.batch.threads, self._pool)
-        self._metrics = Metrics()
         self.model = Model(
             self.name,
             lambda: versions_in(self._folder, lambda n: manifest_of(self._export, n)),
@@ -71,28 +69,32 @@ class Server:
             self._spec.policy,
             self._spec.labels,
         )
-        await self.model.poll()
-        self._require_version()
         self._metrics.watch(self.model)
         service = Service(self.model)
-        rest = RestApi(service, self._spec, self._metrics)
-        # The port of a server that did not start must be free again: REST's is taken first.
-        self._socket = _listen(self._spec.host, self._spec.rest_port)
+        self._rest = RestApi(service, self._spec, self._metrics)
+        api = grpc_api.GrpcApi(service, self._spec, self._metrics)
+        # Ports first: that one is taken is known at once, a model is loaded in seconds.
+        listening = _bound(self._spec.host, self._spec.rest_port)
         try:
-            api = grpc_api.GrpcApi(service, self._spec, self._metrics)
-            self._grpc, port = await grpc_api.start(api, self._spec)
+            self._grpc, port = grpc_api.bound(api, self._spec)
+            await self.model.poll()
+            self._require_version()
+            await self._grpc.start()
         except BaseException:
-            self._socket.close()
+            listening.close()
             raise
-        self._http = _Uvicorn(_uvicorn_config(rest, self._spec))
-        self._serving = asyncio.create_task(self._http.serve([self._socket]))
+        await self._listen(listening, port)
+        self._watching = asyncio.create_task(self.model.watch(self._spec.poll_seconds))
+
+    async def _listen(self, listening: socket.socket, grpc_port: int) -> None:
+        self._http = _Uvicorn(_uvicorn_config(self._rest, self._spec))
+        self._serving = asyncio.create_task(self._http.serve([listening]))
         while not (self._http.started or self._serving.done()):
             await asyncio.sleep(0.001)
-        self._watching = asyncio.create_task(self.model.watch(self._spec.poll_seconds))
         scheme = "https" if self._spec.tls_cert else "http"
         host = f"[{self._spec.host}]" if ":" in self._spec.host else self._spec.host
-        self.address = f"{host}:{port}"
-        self.url = f"{scheme}://{host}:{self._socket.getsockname()[1]}"
+        self.address = f"{host}:{grpc_port}"
+        self.url = f"{scheme}://{host}:{listening.getsockname()[1]}"
 
     async def stop(self) -> None:
         """Ends: no request is taken any more, those under way are answered."""
@@ -213,7 +215,7 @@ def _uvicorn_config(rest: RestApi, spec: ServerSpec) -> uvicorn.Config:
     )
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family)
     try:
@@ -235,6 +237,19 @@ def _manifest(export: Path, trusted: bool) -> dict:
             raise ValueError(f"{export} must be a folder.")
         return {}
     return read_manifest(export / "manifest.json")
+
+
+def _versions_of(export: Path, trusted: bool) -> Path:
+    """The folder of an export with a folder for each version."""
+    folder = export / SAVED_MODELS
+    if folder.is_dir():
+        return folder
+    if trusted:  # as TensorFlow Serving's base path
+        return export
+    raise ValueError(
+        f"{export} must hold a SavedModel in `{SAVED_MODELS}`: export with --formats all, or with "
+        "saved_model among them."
+    )
 
 
 def _warn_if_open(spec: ServerSpec) -> None:

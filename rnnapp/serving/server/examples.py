@@ -74,9 +74,9 @@ def result_of(method: str, outputs: Arrays) -> Message:
     """
     try:
         return _RESULTS[method](outputs)
-    except (KeyError, ValueError, AttributeError) as error:
+    except (LookupError, ValueError, AttributeError) as error:
         raise ServingError(
-            Code.FAILED_PRECONDITION, f"The model gave no outputs of {method}: {error}"
+            Code.FAILED_PRECONDITION, f"The model gave no outputs of {method}: {sorted(outputs)}"
         ) from error
 
 

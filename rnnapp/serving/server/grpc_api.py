@@ -134,8 +134,8 @@ def _parsed(method: Method, content: bytes) -> Message:
         raise invalid(f"The request must be a {method.request.DESCRIPTOR.full_name}.") from error
 
 
-async def start(api: GrpcApi, spec: ServerSpec) -> tuple[grpc.aio.Server, int]:
-    """Starts to listen.
+def bound(api: GrpcApi, spec: ServerSpec) -> tuple[grpc.aio.Server, int]:
+    """A server that has its port, and is not yet started.
 
     Args:
         api: What answers.
@@ -169,5 +169,4 @@ async def start(api: GrpcApi, spec: ServerSpec) -> tuple[grpc.aio.Server, int]:
             f"gRPC must be able to listen at {address}:{spec.port}. Choose another port by --port, "
             f"or 0 for any. {error}"
         ) from error
-    await server.start()
     return server, port

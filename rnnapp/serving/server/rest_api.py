@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rnnapp.serving.errors import HTTP_STATUS, Code, ServingError, invalid
-from rnnapp.serving.protocol import POOL, Message, ModelSpec
+from rnnapp.serving.protocol import Message, ModelSpec, SignatureDefMap
 from rnnapp.serving.server import json_tensors
 from rnnapp.serving.server.metrics import Metrics
 from rnnapp.serving.server.service import SIGNATURES, Service, within
@@ -116,7 +116,12 @@ class RestApi:
     def _shown(self, match: re.Match[str]) -> dict[str, Any]:
         spec = _spec(match)
         if match["metadata"]:
-            return _dict(self._service.metadata(spec, [SIGNATURES]))
+            response, known = self._service.metadata(spec, [SIGNATURES]), SignatureDefMap()
+            response.metadata[SIGNATURES].Unpack(known)
+            return {
+                "model_spec": _dict(response.model_spec),
+                "metadata": {SIGNATURES: _dict(known)},
+            }
         return _dict(self._service.status(spec))
 
     async def _exposition(self, request: Request) -> Response:
@@ -156,7 +161,6 @@ def _dict(message: Message) -> dict[str, Any]:
         message,
         preserving_proto_field_name=True,
         always_print_fields_with_no_presence=True,
-        descriptor_pool=POOL,
     )
 
 

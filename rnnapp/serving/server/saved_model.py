@@ -12,6 +12,7 @@ from rnnapp.serving.signatures import Arrays, Signature, TensorSpec
 from rnnapp.serving.tensors import STRING, dtype_of
 
 _CODES = {code.value: code for code in Code}
+MAX_REASON = 500  # characters
 _INTERNAL = "__saved_model"  # what TensorFlow's loader calls its own signatures
 
 
@@ -59,7 +60,7 @@ class SavedModel:
             return {name: np.asarray(tensor.numpy()) for name, tensor in outputs.items()}
         except self._error as error:
             code = _CODES.get(error.error_code, Code.INTERNAL)
-            raise ServingError(code, _first_line(error.message)) from error
+            raise ServingError(code, _reason(error.message)) from error
 
     def warm_up(self, timesteps: int) -> None:
         """Calls each signature once, since TensorFlow makes ready at the first call.
@@ -83,6 +84,7 @@ def _blank(spec: TensorSpec, timesteps: int) -> np.ndarray:
     return np.full(shape, b"" if dtype == STRING else 0, dtype)
 
 
-def _first_line(message: str) -> str:
-    """What went wrong, without the graph's nodes and stack traces that follow."""
-    return message.strip().partition("\n")[0][:500]
+def _reason(message: str) -> str:
+    """What went wrong: the line before the one that names the graph's node, after stack traces."""
+    told = message.partition("[[{{")[0].strip().splitlines()
+    return told[-1].strip()[:MAX_REASON] if told else "TensorFlow gave no reason"
