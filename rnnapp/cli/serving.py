@@ -46,6 +46,12 @@ def serve(
     ] = "",
     request_seconds: Annotated[float, typer.Option(help="What an answer may take.")] = 30.0,
     max_body_mb: Annotated[float, typer.Option(help="Megabytes of a request.")] = 16.0,
+    max_streams: Annotated[
+        int, typer.Option(help="WebSockets, at REST's `...NAME:stream`, that may be open.")
+    ] = 64,
+    stream_seconds: Annotated[
+        float, typer.Option(help="How long a stream may say nothing before it is ended.")
+    ] = 60.0,
     grace_seconds: Annotated[
         float, typer.Option(help="What requests under way may take when the server is to end.")
     ] = 30.0,
@@ -93,6 +99,8 @@ def serve(
         labels=_labels(labels),
         request_seconds=request_seconds,
         max_body=round(max_body_mb * 2**20),
+        max_streams=max_streams,
+        stream_seconds=stream_seconds,
         grace_seconds=grace_seconds,
         api_keys=read_keys(api_key_file) if api_key_file else (),
         tls_cert=tls_cert,

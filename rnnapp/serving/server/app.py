@@ -209,6 +209,8 @@ def _uvicorn_config(rest: RestApi, spec: ServerSpec) -> uvicorn.Config:
         lifespan="off",
         server_header=False,
         limit_concurrency=spec.max_requests,
+        ws="websockets-sansio",
+        ws_max_size=spec.max_body,
         timeout_graceful_shutdown=max(1, round(spec.grace_seconds)),
         ssl_certfile=spec.tls_cert,
         ssl_keyfile=spec.tls_key,

@@ -25,15 +25,24 @@ def parse(body: bytes) -> dict[str, Any]:
     Raises:
         ServingError: If it is none.
     """
-    try:
-        document = json.loads(body, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise invalid(f"JSON Parse error: {error}") from error
+    document = loaded(body)
     if not isinstance(document, dict):
         raise invalid("The request must be a JSON object.")
     if not isinstance(document.get("signature_name", ""), str):
         raise invalid("`signature_name` must be a string.")
     return document
+
+
+def loaded(text: bytes | str) -> Any:
+    """A JSON value; NaN and infinity are none.
+
+    Raises:
+        ServingError: If it is no JSON.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"JSON Parse error: {error}") from error
 
 
 def _no_number(name: str) -> Any:
@@ -75,7 +84,7 @@ def arrays(document: dict[str, Any], signature: Signature) -> Arrays:
                 f"Signature `{signature.name}` takes the inputs {sorted(signature.inputs)}. "
                 f"Received: {name!r}"
             )
-    return {name: _array(name, value, signature.inputs[name]) for name, value in columns.items()}
+    return {name: array_of(name, value, signature.inputs[name]) for name, value in columns.items()}
 
 
 def _columns(instances: Any, signature: Signature) -> dict[str, Any]:
@@ -101,7 +110,17 @@ def _is_object(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() != {BASE64}
 
 
-def _array(name: str, value: Any, spec: TensorSpec) -> np.ndarray:
+def array_of(name: str, value: Any, spec: TensorSpec) -> np.ndarray:
+    """Nested lists as an array of a tensor's type; its shape is the caller's matter.
+
+    Args:
+        name: What an error calls it.
+        value: What stood in JSON.
+        spec: The tensor.
+
+    Raises:
+        ServingError: If it holds anything else, or is not rectangular.
+    """
     dtype = dtype_of(spec.dtype)
     if dtype == STRING:
         return _strings(name, value)

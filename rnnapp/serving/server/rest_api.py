@@ -14,7 +14,8 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from rnnapp.serving.errors import HTTP_STATUS, Code, ServingError, invalid
 from rnnapp.serving.protocol import Message, ModelSpec, SignatureDefMap
@@ -22,6 +23,7 @@ from rnnapp.serving.server import json_tensors
 from rnnapp.serving.server.metrics import Metrics
 from rnnapp.serving.server.service import SIGNATURES, Service, within
 from rnnapp.serving.server.settings import ServerSpec, authorize
+from rnnapp.serving.server.streams import Streams, refuse
 from rnnapp.serving.signatures import CLASSIFY, REGRESS
 
 logger = logging.getLogger("rnnapp.serving")
@@ -29,6 +31,7 @@ METRICS, HEALTH = "/monitoring/prometheus/metrics", "/healthz"
 TOO_LARGE = 413
 _MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _ASKED = re.compile(_MODEL + r":(?P<verb>predict|classify|regress)", re.ASCII)
+_STREAMED = re.compile(_MODEL + r":stream", re.ASCII)
 _SHOWN = re.compile(_MODEL + r"(?P<metadata>/metadata)?", re.ASCII)
 
 
@@ -48,10 +51,12 @@ class RestApi:
             "classify": lambda spec, document: self._infer(spec, document, CLASSIFY),
             "regress": lambda spec, document: self._infer(spec, document, REGRESS),
         }
+        self._streams = Streams(service, spec, metrics)
         every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
         self.app = Starlette(
             routes=[
                 Route("/v1/{path:path}", self._models, methods=every),
+                WebSocketRoute("/v1/{path:path}", self._stream),
                 Route(METRICS, self._exposition),
                 Route(HEALTH, self._health),
             ],
@@ -123,6 +128,19 @@ class RestApi:
                 "metadata": {SIGNATURES: _dict(known)},
             }
         return _dict(self._service.status(spec))
+
+    async def _stream(self, socket: WebSocket) -> None:
+        """Other paths are no WebSockets'."""
+        match = _STREAMED.fullmatch(socket.scope["path"])
+        if match is None:
+            await socket.close()
+            return
+        try:
+            spec = _spec(match)
+        except ServingError as error:
+            await refuse(socket, error)
+        else:
+            await self._streams(socket, spec)
 
     async def _exposition(self, request: Request) -> Response:
         try:

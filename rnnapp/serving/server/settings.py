@@ -32,6 +32,8 @@ class ServerSpec:
         request_seconds: What an answer may take; less where the client says so.
         max_body: Bytes of a request.
         max_requests: Requests that are answered at the same time, by each protocol.
+        max_streams: WebSockets that are open at the same time.
+        stream_seconds: How long a stream may say nothing before it is ended.
         grace_seconds: What requests may take that are under way when the server is stopped.
         api_keys: Requests must carry one of them, if there are any.
         tls_cert: A file of PEM certificates; both or neither of the two.
@@ -50,6 +52,8 @@ class ServerSpec:
     request_seconds: float = 30.0
     max_body: int = 16 * 2**20
     max_requests: int = 1024
+    max_streams: int = 64
+    stream_seconds: float = 60.0
     grace_seconds: float = 30.0
     api_keys: tuple[str, ...] = ()
     tls_cert: Path | None = None
@@ -60,7 +64,8 @@ class ServerSpec:
         for name in ("port", "rest_port"):
             port = getattr(self, name)
             require(0 <= port < 65536, name, "from 0 to 65535", port)
-        for name in ("poll_seconds", "request_seconds", "max_body", "max_requests"):
+        positive = ("poll_seconds", "request_seconds", "stream_seconds", "max_body")
+        for name in (*positive, "max_requests", "max_streams"):
             require(getattr(self, name) > 0, name, "positive", getattr(self, name))
         require(self.grace_seconds >= 0, "grace_seconds", "0 or more", self.grace_seconds)
         require(
