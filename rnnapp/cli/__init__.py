@@ -8,7 +8,7 @@ import warnings
 from typing import Any
 
 from rnnapp import progress
-from rnnapp.cli import exports, models, native_logs  # noqa: F401  their commands join the app
+from rnnapp.cli import exports, models, native_logs, serving  # noqa: F401  their commands join the app
 from rnnapp.cli.common import CHECK_FAILED, INTERRUPTED, WRONG_USE, app, escaped
 
 
