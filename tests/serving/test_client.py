@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rnnapp.serving import AsyncClient, Client, Code, ServingError
-from rnnapp.serving.client import FIRST_PAUSE
+from rnnapp.serving.client.conversation import FIRST_PAUSE
 from rnnapp.serving.client.inputs import prepared
 from rnnapp.serving.server.app import Server
 from tests.serving.conftest import INT32, STRING, SUMMING, signature

@@ -131,6 +131,7 @@ class Batcher:
                 part.answer.cancel()  # of no effect on what is answered
                 with contextlib.suppress(ValueError):
                     self._waiting.remove(part)
+            self._arrival.set()  # whoever waited for company to what is gone looks again
         if len(answers) == 1:
             return answers[0]
         return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
