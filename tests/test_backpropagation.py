@@ -170,6 +170,7 @@ def test_large_softmaxes_train_what_is_measured(play: Path, softmax: str, tied: 
     """Whatever training looks at, its loss is near the exact one that validation gives."""
     pipeline = read(play)
     batch = next(iter(pipeline.dataset("train", ROWS, training=True)))
+    keras.utils.set_random_seed(0)  # of the draws: one in a thousand is more than 0.02 off
     trainer = trained(pipeline, softmax=softmax, tied=tied, num_sampled=20_000, cutoffs=(6, 12))
     estimated = float(trainer.train_step(batch)["loss"])
     trainer.forget()

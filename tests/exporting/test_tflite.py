@@ -142,6 +142,7 @@ def raw(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         "time": 2400,
         "streams": True,
         "calibration": str(run.folder / "calibration.npz"),
+        "rows": 1,
         "float_parts": [],
         "rank": False,
     }
