@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rnnapp.device.sequences import LENGTHS
+
 if TYPE_CHECKING:
     from pipelines.base import Pipeline
 
 BATCH = 64
-LENGTHS = "lengths"  # how the name of the true lengths ends, beside sequences
 ARRAYS = ("sequences", "lengths", "targets")
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import rnnapp.layers  # noqa: F401  registers what a model is made of
 from rnnapp import progress
 from rnnapp.exporting.certificate import MAX_QUALITY_LOSS, certify
-from rnnapp.exporting.folder import MODEL, REPLAY, read_manifest, sha256, write
+from rnnapp.exporting.folder import MODEL, REPLAY, read_manifest, write
 from rnnapp.exporting.formats import FORMATS
 from rnnapp.exporting.proof import ExportError
 from rnnapp.exporting.reference import reference_of
+from rnnapp.files import sha256
 from rnnapp.replay import Replay
 from rnnapp.runs import Run
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ from rnnapp.exporting import bundle, card, report, translators
 from rnnapp.exporting.formats import FORMATS, Source
 from rnnapp.exporting.proof import prove
 from rnnapp.exporting.runtimes import version_of
+from rnnapp.files import sha256
 from rnnapp.layers.streaming import NotCausalError, StepModel
 from rnnapp.replay import Replay
 from rnnapp.runs import Run, write_json
@@ -174,9 +174,3 @@ def _manifest(run: Run, folder: Path) -> dict[str, Any]:
         "metrics": run.metrics(),
         "files": files,
     }
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -153,7 +153,6 @@ def _json(array: np.ndarray) -> Any:
 
 
 def _base64(value: Any) -> Any:
-
     if isinstance(value, list):
         return [_base64(each) for each in value]
     return {"b64": base64.b64encode(value).decode()}

@@ -5,11 +5,12 @@ Checksums say that nothing was damaged or slipped in since; they do not say who 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from pathlib import Path
 from typing import Any
+
+from rnnapp.files import sha256
 
 SAVED_MODELS = "serving"  # the folder of an export that holds a folder for each version
 _IN_VERSION = re.compile(rf"{SAVED_MODELS}/\d+/(?P<name>.+)")
@@ -73,7 +74,7 @@ def check(export: Path, version: int) -> None:
             raise ValueError(f"{folder / name} must be in {path}, which does not name it")
         if name not in found:
             raise ValueError(f"{folder / name} must exist: {path} names it")
-        if _sha256(folder / name) != expected[name]:
+        if sha256(folder / name) != expected[name]:
             raise ValueError(f"{folder / name} must be what {path} says. It has changed since")
 
 
@@ -88,8 +89,3 @@ def _checksums(manifest: dict[str, Any], version: int, own: bool) -> dict[str, s
         if match and (own or path.startswith(f"{SAVED_MODELS}/{version}/")):
             checksums[match["name"]] = str(entry["sha256"])
     return checksums
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,6 +18,7 @@ import numpy as np
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from rnnapp.device.stepper import NEXT
 from rnnapp.serving.errors import HTTP_STATUS, Code, ServingError, invalid
 from rnnapp.serving.protocol import Message
 from rnnapp.serving.server import json_tensors
@@ -29,7 +30,7 @@ from rnnapp.serving.signatures import Arrays, Signature, named
 from rnnapp.serving.tensors import dtype_of
 
 logger = logging.getLogger("rnnapp.serving")
-STEP, NEXT = "step", "next_"
+STEP = "step"
 # WebSocket's codes for how a stream ends.
 WRONG_DATA, FAILED = 1007, 1011
 _ENDS = {
