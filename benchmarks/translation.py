@@ -10,6 +10,14 @@ subwords of each language. Then every held-out source is translated by greedy se
 of four. Figures are SacreBLEU's, of text as people would write it, against raw references: of each
 source once, against all of its translations in the held-out tenth; and of each held-out pair,
 against its own translation alone.
+
+One run on 167,130 pairs of Tatoeba, English to French: 5,574,769 parameters, trained in 53.1
+minutes on two cores; 11,506 held-out sources.
+
+| search | BLEU, all references | of each pair alone | chrF | time |
+|---|---|---|---|---|
+| greedy | 39.98 | 35.37 | 58.97 | 73 s |
+| beam of 4 | 41.87 | 36.98 | 60.03 | 239 s (a test suite ran beside it) |
 """
 
 from __future__ import annotations

@@ -44,9 +44,11 @@ def encoder_decoder(
     x = keras.layers.Embedding(
         source_vocabulary_size,
         spec.embedding_dim,
-        embeddings_initializer=keras.initializers.RandomNormal(stddev=1.0),
+        embeddings_initializer=keras.initializers.RandomNormal(stddev=spec.embedding_dim**-0.5),
         name="source_embedding",
     )(source_ids)
+    # As the decoder's: small weights, which Adam's even steps move far; features of unit variance.
+    x = keras.layers.Rescaling(spec.embedding_dim**0.5, name="unit_variance")(x)
     memory, states = _encoder(spec, x, source_lengths)
     # Decoder
     decoder = Decoder(

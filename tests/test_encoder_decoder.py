@@ -102,6 +102,25 @@ def test_steps_give_the_logits_of_the_whole(cell: str, attention: str) -> None:
     assert len(weights) == (0 if attention == "none" else inputs["target_ids"].shape[1])
 
 
+def test_sources_and_targets_begin_alike() -> None:
+    """Features of unit variance, from weights so small that steps of training move them soon."""
+    spec = small(embedding_dim=64, num_layers=1)
+    model = encoder_decoder(spec, 1000, 1000)
+    ids = np.arange(1000, dtype=np.int32)[None]
+    decoder = model.get_layer("decoder")
+    features = {
+        "source": model.get_layer("unit_variance")(model.get_layer("source_embedding")(ids)),
+        "target": decoder._embedded(ids),
+    }
+    weights = {
+        "source": model.get_layer("source_embedding").embeddings,
+        "target": decoder.embedding.embeddings,
+    }
+    for name in features:
+        assert np.std(features[name]) == pytest.approx(1, abs=0.05), name
+        assert np.std(weights[name]) == pytest.approx(64**-0.5, rel=0.05), name
+
+
 def test_padding_changes_nothing(cell: str, attention: str) -> None:
     """Longer padding of sources, by any token; of targets; and other sentences beside."""
     model, inputs = model_of(cell, attention), batch()

@@ -100,7 +100,11 @@ class BahdanauAttention(Attention):
 
 @keras.saving.register_keras_serializable("rnnapp")
 class LuongAttention(Attention):
-    """Multiplicative attention, query . W memory (Luong et al. 2015, arXiv:1508.04025).
+    """Multiplicative attention, query . W memory (Luong et al. 2015, arXiv:1508.04025), to scale.
+
+    Scores are divided by the root of `units` (Vaswani et al. 2017, arXiv:1706.03762). Those of wide
+    layers would make every weight one or zero early in training, where their gradient is zero: what
+    is looked at first would be looked at for ever.
 
     Args:
         units: Size of the queries.
@@ -135,8 +139,9 @@ class LuongAttention(Attention):
         self.built = True
 
     def keys(self, memory: tf.Tensor) -> tf.Tensor:
-        """W memory, or the memory itself, (batch, timesteps, units)."""
-        return self.of_memory(memory) if self.kind == "general" else memory
+        """W memory, or the memory itself, to scale, (batch, timesteps, units)."""
+        keys = self.of_memory(memory) if self.kind == "general" else memory
+        return keys * self.units**-0.5  # here, because keys are made once, and scores at each step
 
     def score(self, query: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
         """The products of queries and keys, (batch, queries, timesteps)."""

@@ -36,9 +36,9 @@ PRESETS = {
         "dropout=0.2",
         "tokens=subwords",
         "vocabulary_size=6000",
-        "batch_size=128",
+        "batch_size=64",
         "epochs=8",
-        "learning_rate=0.0015",
+        "learning_rate=0.002",
         "validation_percent=2",
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -57,7 +58,7 @@ def test_weights_are_shares_of_true_timesteps(kind: str, lengths: list[int], see
 
 
 def test_scores_are_the_papers() -> None:
-    """v . tanh(W q + U m + b), q . W m and q . m, written out with NumPy."""
+    """v . tanh(W q + U m + b), q . W m and q . m, to scale, written out with NumPy."""
     query, memory = drawn(0)
     q, m = query.numpy()[:, :, None], memory.numpy()[:, None]
     layers = {kind: make() for kind, make in KINDS.items()}
@@ -69,11 +70,23 @@ def test_scores_are_the_papers() -> None:
     inner = q @ additive.of_query.kernel.numpy() + m @ additive.of_memory.kernel.numpy()
     expected = {
         "bahdanau": np.tanh(inner) @ additive.vector.numpy(),  # its bias is zero at first
-        "luong": (q * (m @ general.of_memory.kernel.numpy())).sum(axis=-1),
-        "dot": (q * m).sum(axis=-1),
+        "luong": (q * (m @ general.of_memory.kernel.numpy())).sum(axis=-1) / UNITS**0.5,
+        "dot": (q * m).sum(axis=-1) / UNITS**0.5,
     }
     for kind, values in expected.items():
         np.testing.assert_allclose(scores[kind], values, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["general", "dot"])
+@pytest.mark.parametrize("units", [16, 256])
+def test_wide_layers_do_not_begin_with_their_minds_made_up(kind: str, units: int) -> None:
+    """Scores of one size for any width: weights near zero and one would have no gradient."""
+    keras.utils.set_random_seed(0)
+    layer = LuongAttention(units, kind)
+    query, memory = (keras.random.normal((50, 20, units)) for _ in range(2))
+    layer.build(query.shape, memory.shape, memory.shape, (50,))
+    scores = layer.score(query, layer.keys(memory)).numpy()
+    assert 0.8 < scores.std() < 1.2
 
 
 def test_bad_settings_are_named() -> None:
