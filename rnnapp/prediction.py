@@ -54,22 +54,61 @@ def predict(
             "stop". The message names it.
         OSError: If a file cannot be read, where `on_bad_input` is "stop".
     """
+    check_policy(on_bad_input)
+    return Predictor.of(source, settings)(inputs, on_bad_input)
+
+
+def check_policy(on_bad_input: str) -> None:
+    """Makes sure that `on_bad_input` says what to do."""
     require(on_bad_input in ("skip", "stop"), "on_bad_input", "one of skip, stop", on_bad_input)
-    folder = Path(source)
-    read: Read
-    answer: Answer
-    if (writer := writer_of(folder, settings)) is not None:
-        read, answer = writer.read, writer.answers
-    else:
+
+
+class Predictor:
+    """Answers new input, batch by batch; made once for many calls.
+
+    Args:
+        read: Makes a batch of raw inputs, or raises a ValueError or an OSError that names the one
+            which cannot be used.
+        answer: Answers a batch, with one for each of its inputs.
+
+    Attributes:
+        writer: What answers, of a task that writes texts; else None.
+    """
+
+    def __init__(self, read: Read, answer: Answer, writer: Writer | None = None) -> None:
+        self._read, self._answer, self.writer = read, answer, writer
+
+    @classmethod
+    def of(cls, source: str | os.PathLike, settings: Sequence[str] = ()) -> Predictor:
+        """Answers with a run's model, or with an export's; arguments and errors as `predict`."""
+        folder = Path(source)
+        if (writer := writer_of(folder, settings)) is not None:
+            return cls(writer.read, writer.answers, writer)
         require(not settings, "settings", "none: this task's answers have none", list(settings))
-        read, answer = _of_export(folder) if _exported(folder) else _of_run(folder)
-    answers = []
-    for start in range(0, len(inputs), BATCH):
-        batch = inputs[start : start + BATCH]
-        answers += _answers(read, answer, batch, skip=on_bad_input == "skip")
-    return [
-        {"input": os.fspath(path), **answer} for path, answer in zip(inputs, answers, strict=True)
-    ]
+        return cls(*(_of_export(folder) if _exported(folder) else _of_run(folder)))
+
+    def __call__(
+        self, inputs: Sequence[str | os.PathLike], on_bad_input: str = "skip"
+    ) -> list[dict[str, Any]]:
+        """Answers inputs; arguments and result as those of `predict`."""
+        answers = []
+        for start in range(0, len(inputs), BATCH):
+            answers += self._answers(inputs[start : start + BATCH], on_bad_input == "skip")
+        return [
+            {"input": os.fspath(raw), **answer} for raw, answer in zip(inputs, answers, strict=True)
+        ]
+
+    def _answers(self, inputs: Sequence[str | os.PathLike], skip: bool) -> list[dict[str, Any]]:
+        """Answers in one batch, or one by one where a file among them cannot be read."""
+        try:
+            batch = self._read(inputs)
+        except (ValueError, OSError) as error:
+            if not skip:
+                raise
+            if len(inputs) == 1:
+                return [{"error": str(error)}]
+            return [each for raw in inputs for each in self._answers([raw], skip)]
+        return self._answer(batch)
 
 
 def writer_of(source: str | os.PathLike, settings: Sequence[str] = ()) -> Writer | None:
@@ -87,7 +126,7 @@ def writer_of(source: str | os.PathLike, settings: Sequence[str] = ()) -> Writer
     """
     folder = Path(source)
     if _exported(folder):
-        spec = _manifest(folder)["spec"]
+        spec = manifest_of(folder)["spec"]
         make = _WRITERS.get(spec["task"])
         return make(folder, spec, settings) if make else None
     from rnnapp.runs import Run  # whose tasks load TensorFlow
@@ -95,7 +134,7 @@ def writer_of(source: str | os.PathLike, settings: Sequence[str] = ()) -> Writer
     run = Run.open(folder)
     if run.task.writer is None:
         return None
-    changed = _changed(run.spec.evaluation, settings)
+    changed = changed_by(settings, run.spec.evaluation)
     return run.task.writer(run.load_model(), run.load_pipeline(), changed)
 
 
@@ -104,7 +143,7 @@ def _generator(folder: Path, spec: dict[str, Any], settings: Sequence[str]) -> W
     from rnnapp.device import Stepper, load
     from rnnapp.generation import DeviceSteps, GenerationSpec, Generator
 
-    changed = _changed(overrides.from_dict(GenerationSpec, spec["evaluation"]), settings)
+    changed = changed_by(settings, overrides.from_dict(GenerationSpec, spec["evaluation"]))
     steps = DeviceSteps(Stepper(load(_best_file(folder))))
     return Generator(steps, tokenization.load(folder / TOKENIZER), changed)
 
@@ -118,7 +157,7 @@ def _translator(folder: Path, spec: dict[str, Any], settings: Sequence[str]) -> 
     from rnnapp.translation_spec import DecodingSpec
 
     model = FixedShapes(load(_best_file(folder)))
-    changed = _changed(overrides.from_dict(DecodingSpec, spec["evaluation"]), settings)
+    changed = changed_by(settings, overrides.from_dict(DecodingSpec, spec["evaluation"]))
     read = overrides.from_dict(PairSpec, spec["pipeline"])
     longest = min(read.max_tokens or model.max_source_length, model.max_source_length)
     read = dataclasses.replace(read, max_tokens=longest)
@@ -136,10 +175,14 @@ def _exported(folder: Path) -> bool:
     return (folder / "manifest.json").is_file()
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def manifest_of(folder: Path) -> dict[str, Any]:
     """What an export was made from.
 
+    Args:
+        folder: An export folder.
+
     Raises:
+        OSError: If it has no manifest.
         ValueError: If the folder holds another manifest: web pages have one as well.
     """
     path = folder / "manifest.json"
@@ -154,23 +197,9 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _changed(spec: Any, settings: Sequence[str]) -> Any:
+def changed_by(settings: Sequence[str], spec: Any) -> Any:
+    """A spec with `key=value` assignments applied."""
     return functools.reduce(overrides.override, settings, spec)
-
-
-def _answers(
-    read: Read, answer: Answer, paths: Sequence[str | os.PathLike], skip: bool
-) -> list[dict[str, Any]]:
-    """Answers in one batch, or one by one where a file among them cannot be read."""
-    try:
-        batch = read(paths)
-    except (ValueError, OSError) as error:
-        if not skip:
-            raise
-        if len(paths) == 1:
-            return [{"error": str(error)}]
-        return [each for path in paths for each in _answers(read, answer, [path], skip)]
-    return answer(batch)
 
 
 def _of_run(folder: Path) -> tuple[Read, Answer]:
@@ -221,7 +250,7 @@ def _of_texts(folder: Path, file: Path) -> tuple[Read, Answer]:
     from pipelines.text import files, tokenization
     from rnnapp.device import SequenceClassifier
 
-    settings, model = _manifest(folder)["spec"]["pipeline"], SequenceClassifier(file)
+    settings, model = manifest_of(folder)["spec"]["pipeline"], SequenceClassifier(file)
     tokenizer = tokenization.load(folder / TOKENIZER)
 
     def read(inputs: Sequence[str | os.PathLike]) -> list[list[int]]:

@@ -8,7 +8,15 @@ import warnings
 from typing import Any
 
 from rnnapp import progress
-from rnnapp.cli import exports, models, native_logs, serving  # noqa: F401  their commands join the app
+from rnnapp.cli import (  # noqa: F401  their commands join the app
+    bench,
+    exports,
+    models,
+    native_logs,
+    prediction,
+    serving,
+    tuning,
+)
 from rnnapp.cli.common import CHECK_FAILED, INTERRUPTED, WRONG_USE, app, escaped
 
 
@@ -28,12 +36,16 @@ def _run() -> None:
         sys.exit(CHECK_FAILED if isinstance(error, RuntimeError) else WRONG_USE)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:  # what typer makes of Control-C
-            progress.console().print("Stopped. A training goes on with --resume.")
+            progress.console().print(
+                "Stopped. A training, or an --out of `predict`, goes on with --resume; a search by "
+                "the same command."
+            )
         raise
 
 
 # Where the errors live whose message is for the user, and which are no mistakes of the user's.
 FAILURES = {
+    "rnnapp.archive": "ArchiveError",
     "rnnapp.exporting.c99": "CompilationError",
     "rnnapp.exporting.chromium": "BrowserError",
     "rnnapp.exporting.environments": "InstallError",
@@ -41,6 +53,8 @@ FAILURES = {
     "rnnapp.exporting.tf_c_api": "CApiError",
     "rnnapp.exporting.tflite": "ConversionError",
     "rnnapp.keeper": "TrainingError",
+    "rnnapp.serving.errors": "ServingError",
+    "rnnapp.tuning.plan": "TuningError",
     "pipelines.voices.base": "SynthesisError",
 }
 

@@ -1,28 +1,15 @@
-"""The commands that make, judge and ask models."""
+"""The commands that make and judge models."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from rnnapp import progress
-from rnnapp.cli.common import (
-    CHECK_FAILED,
-    AsJson,
-    BadInput,
-    Data,
-    Settings,
-    app,
-    escaped,
-    show,
-    words_of,
-)
-
-if TYPE_CHECKING:
-    from rnnapp.generation import Generator
+from rnnapp.cli.common import AsJson, BadInput, Data, Settings, app, show, words_of
 
 
 @app.command("list")
@@ -179,51 +166,3 @@ def evaluate(
     ]
     lines += [f"see {picture}" for picture in figures["pictures"]]
     show(figures, as_json, "\n".join(lines))
-
-
-@app.command()
-def predict(
-    source: Annotated[Path, typer.Argument(help="A run folder or an export folder.")],
-    inputs: Annotated[list[str], typer.Argument(help="Files to answer; or texts.")],
-    set_: Settings = None,
-    on_bad_input: BadInput = None,
-    as_json: AsJson = False,
-) -> None:
-    """Answers files or texts with a trained or an exported model.
-
-    A language model goes on with each text: `--set temperature=0.7 --set max_tokens=200`.
-    """
-    import rnnapp
-    from rnnapp.generation import Generator
-    from rnnapp.prediction import writer_of
-
-    settings = set_ or []
-    if not as_json and isinstance(writer := writer_of(source, settings), Generator):
-        _write(writer, writer.read(inputs))
-        return
-    answers = rnnapp.predict(source, inputs, settings=settings, on_bad_input=on_bad_input or "skip")
-    if as_json:
-        print(json.dumps({"answers": answers}, indent=2, ensure_ascii=False))
-    for each in answers:
-        if "error" in each:
-            progress.console().print(f"[red]error:[/red] {escaped(each['error'])}")
-        elif not as_json:
-            print(f"{each['input']}  {_answer(each)}")
-    if any("error" in each for each in answers):
-        raise typer.Exit(CHECK_FAILED)
-
-
-def _answer(answer: dict[str, Any]) -> str:
-    """An answer on a line."""
-    if "text" in answer:
-        return answer["text"]
-    return f"{answer['label']}  {answer['probabilities'][answer['label']]:.2f}"
-
-
-def _write(generator: Generator, prompts: list[str]) -> None:
-    """Writes on from each prompt, and shows every piece as it comes."""
-    for prompt in prompts:
-        print(prompt, end="", flush=True)
-        for piece in generator.write(prompt):
-            print(piece, end="", flush=True)
-        print()

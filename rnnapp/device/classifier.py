@@ -71,13 +71,21 @@ class Classifier:
             ValueError: more than one channel, or NaN.
         """
         resample = resampler(sample_rate or self.sample_rate, self.sample_rate)
-        clip = _fit(resample(to_float(samples), last=True), self._clip.shape[-1])
+        clip = fit(resample(to_float(samples), last=True), self._clip.shape[-1])
         stored = self.model.run("predict", **{self._clip.name: self._clip.quantize(clip[None])})
         return self._answer.dequantize(stored[PROBABILITIES])[0]
 
 
-def _fit(samples: np.ndarray, length: int) -> np.ndarray:
-    """Pad on the right, or keep the stretch with the most energy: (samples,) -> (length,)."""
+def fit(samples: np.ndarray, length: int) -> np.ndarray:
+    """Pad with zeros on the right, or keep the stretch with the most energy.
+
+    Args:
+        samples: (samples,) of one channel.
+        length: how many there shall be.
+
+    Returns:
+        (length,).
+    """
     if len(samples) <= length:
         return np.pad(samples, (0, length - len(samples)))
     energy = np.cumsum(np.square(samples, dtype=np.float64))

@@ -51,7 +51,7 @@ def export(
         OSError: If the disk is full, or `out` was taken meanwhile; the message then says where
             the finished export is.
     """
-    _check_share(max_quality_loss)
+    check_share(max_quality_loss)
     names = _format_names(formats)
     run = run if isinstance(run, Run) else Run.open(run)
     target = Path(out or Path("exported") / run.folder.resolve().name)
@@ -134,8 +134,15 @@ def _take_place(folder: Path, target: Path, replaced: Path, overwrite: bool) -> 
         raise
 
 
-def _check_share(loss: float) -> None:
-    """One hundred percent would let everything through; not a number, nothing."""
+def check_share(loss: float) -> None:
+    """Checks `max_quality_loss`: 1 would let everything through; not a number, nothing.
+
+    Args:
+        loss: What was asked for.
+
+    Raises:
+        ValueError: If it is no share below one.
+    """
     if not 0 <= loss < 1:
         raise ValueError(
             "`max_quality_loss` must be a share from 0 to less than 1, such as 0.01 for one "

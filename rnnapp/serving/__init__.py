@@ -12,16 +12,19 @@ from __future__ import annotations
 
 from rnnapp.serving.client import AsyncClient, Client
 from rnnapp.serving.client.results import Prediction, VersionStatus
+from rnnapp.serving.client.streams import AsyncStream, Stream
 from rnnapp.serving.errors import Code, ServingError
 from rnnapp.serving.signatures import Signature, TensorSpec
 
 __all__ = [
     "AsyncClient",
+    "AsyncStream",
     "Client",
     "Code",
     "Prediction",
     "ServingError",
     "Signature",
+    "Stream",
     "TensorSpec",
     "VersionStatus",
 ]

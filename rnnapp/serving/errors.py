@@ -72,11 +72,11 @@ class ServingError(RuntimeError):
     """
 
     def __init__(self, code: Code, message: str) -> None:
-        super().__init__(message)
+        super().__init__(f"{code.name}: {message}")
         self.code, self.message = code, message
 
-    def __str__(self) -> str:
-        return f"{self.code.name}: {self.message}"
+    def __reduce__(self) -> tuple[type, tuple[Code, str]]:
+        return ServingError, (self.code, self.message)  # how it goes from process to process
 
 
 def invalid(message: str) -> ServingError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -101,7 +102,7 @@ class Signature:
         outputs = {key: TensorSpec.of(proto.outputs[key]) for key in sorted(proto.outputs)}
         return cls(name, proto.method_name, inputs, outputs)
 
-    @property
+    @functools.cached_property
     def batches(self) -> bool:
         """Whether requests may be answered in one call, a row of inputs for a row of outputs."""
         return all(spec.is_batch for spec in (*self.inputs.values(), *self.outputs.values()))
@@ -112,7 +113,7 @@ class Signature:
         names = [name for name in self.inputs if not (self.sequences and name == LENGTHS)]
         return names[0] if len(names) == 1 else None
 
-    @property
+    @functools.cached_property
     def pads(self) -> bool:
         """Whether sequences of different lengths may be, as true lengths are told to the model.
 

@@ -12,6 +12,7 @@ from rnnapp.serving.errors import invalid
 from rnnapp.serving.protocol import DataType, Message, TensorProto
 
 MAX_RANK = 64  # NumPy's
+MAX_EMPTY = 2**16  # of the other sizes of a tensor without elements, which cost nothing to send
 
 
 @dataclass(frozen=True)
@@ -65,28 +66,36 @@ def dtype_of(data_type: int) -> np.dtype:
 
 
 def to_proto(array: np.ndarray) -> Message:
-    """An array as a message.
+    """An array as a message; see `fill`."""
+    proto = TensorProto()
+    fill(proto, array)
+    return proto
+
+
+def fill(proto: Message, array: np.ndarray) -> None:
+    """Writes an array into an empty message, such as one in a map, without a copy of it.
 
     Args:
+        proto: A TensorProto.
         array: Of numbers, truth values, or of strings: `str`, `bytes` or objects of those.
 
     Raises:
         ServingError: If messages cannot hold its type.
     """
     if array.dtype.kind in "USO":
-        proto = TensorProto(dtype=_NUMBERS[STRING], string_val=[_bytes(x) for x in array.flat])
+        proto.dtype = _NUMBERS[STRING]
+        proto.string_val.extend(_bytes(each) for each in array.flat)
     else:
-        number = _NUMBERS.get(array.dtype.newbyteorder("<"))
-        if number is None:
+        dtype = array.dtype if array.dtype in _NUMBERS else array.dtype.newbyteorder("<")
+        if dtype not in _NUMBERS:
             raise invalid(
                 f"`dtype` must be one of NumPy's that TensorFlow has. Received: {array.dtype}"
             )
-        content = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
-        proto = TensorProto(dtype=number, tensor_content=content)
+        proto.dtype = _NUMBERS[dtype]
+        proto.tensor_content = np.ascontiguousarray(array, dtype).tobytes()
     proto.tensor_shape.SetInParent()  # a scalar's shape is there, and empty
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
-    return proto
 
 
 def to_array(proto: Message) -> np.ndarray:
@@ -97,8 +106,8 @@ def to_array(proto: Message) -> np.ndarray:
     """
     dtype, shape = dtype_of(proto.dtype), _shape(proto.tensor_shape)
     count = math.prod(shape)  # Python's integers, which do not overflow
-    if proto.tensor_content:
-        return _of_content(proto.tensor_content, dtype, shape, count)
+    if content := proto.tensor_content:  # a copy each time it is read
+        return _of_content(content, dtype, shape, count)
     values = getattr(proto, _KINDS[proto.dtype].field)
     if len(values) != count:
         raise invalid(
@@ -116,7 +125,8 @@ def _shape(proto: Message) -> tuple[int, ...]:
         raise invalid(
             f"`tensor_shape` must be at most {MAX_RANK} sizes of 0 or more. Received: {received}"
         )
-    if math.prod(max(1, size) for size in sizes) > sys.maxsize // 16:
+    limit = MAX_EMPTY if 0 in sizes else sys.maxsize // 16
+    if math.prod(max(1, size) for size in sizes) > limit:
         raise invalid(f"`tensor_shape` must fit into memory. Received: {list(sizes)}")
     return sizes
 

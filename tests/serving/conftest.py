@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
+from rnnapp.exporting.export import read_manifest
+from rnnapp.exporting.reference import Reference
+from rnnapp.replay import Replay
 from rnnapp.runs import Run
-from rnnapp.serving.protocol import SignatureDef
+from rnnapp.serving import Client
+from rnnapp.serving.protocol import METHODS, Message, SignatureDef
 from rnnapp.serving.server.app import Server, running
 from rnnapp.serving.server.batching import BatchSpec
 from rnnapp.serving.server.settings import ServerSpec
@@ -60,6 +66,13 @@ def text_server(opinions: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def storyteller(writer_exported: Path) -> Iterator[Server]:
+    """A server of a language model; what is asked of it changes nothing."""
+    with running(writer_exported, local()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def rest(server: Server) -> Rest:
     """Asks the words' server by REST."""
     return lambda path, body=None, **options: ask(server.url + path, body, **options)
@@ -102,3 +115,42 @@ def summed(inputs: Arrays) -> Arrays:
     x, lengths = inputs["x"], inputs["lengths"]
     inside = np.arange(x.shape[1]) < lengths[:, None]
     return {"sum": np.where(inside[..., None], x, 0).sum(1, dtype=np.float32)}
+
+
+def client(server: Server, protocol: str, **options: Any) -> Client:
+    """Of a server."""
+    return Client(server.address if protocol == "grpc" else server.url, server.name, **options)
+
+
+def reference(export: Path) -> Reference:
+    """The Keras model that an export came from, and its replay."""
+    import keras
+
+    model = keras.models.load_model(export / "source/model.keras", compile=False)
+    manifest = read_manifest(export)
+    return Reference(model, Replay.load(export / "source/replay.npz"), manifest["unit"])
+
+
+def call(server: Server, name: str, **fields: Any) -> Message:
+    """A call of gRPC, by its fields."""
+    method = METHODS[name]
+    with grpc.insecure_channel(server.address) as channel:
+        stub = channel.unary_unary(
+            method.path, method.request.SerializeToString, method.response.FromString
+        )
+        return stub(method.request(**fields), timeout=30)
+
+
+def with_second_version(words: Path, folder: Path) -> Path:
+    """A copy of an export with its version a second time, as another export would bring it."""
+    export = Path(shutil.copytree(words, folder / "words"))
+    bring(words, export)
+    return export
+
+
+def bring(new: Path, export: Path) -> None:
+    """Rolls a new export's version out as the second, as `rnnapp serve --help` says."""
+    serving = export / "serving"
+    shutil.copy(new / "manifest.json", serving / "2.manifest.json")
+    shutil.copytree(new / "serving/1", serving / "2.partial")
+    (serving / "2.partial").rename(serving / "2")

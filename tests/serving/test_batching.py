@@ -237,3 +237,16 @@ def test_settings_check_themselves(settings: dict[str, Any]) -> None:
     """A server that could answer nothing does not start."""
     with pytest.raises(ValueError, match="must be"):
         BatchSpec(**settings)
+
+
+def test_rows_without_number_are_refused_at_once() -> None:
+    """Empty rows cost nothing to send; to count them one by one would end the server."""
+
+    async def ask(batcher: Batcher) -> None:
+        rows = np.broadcast_to(np.float32(0), (2**40, 0, 2))
+        lengths = np.broadcast_to(np.int32(0), 2**40)
+        with pytest.raises(ServingError, match="at most 1024 rows") as caught:
+            await batcher({"x": rows, "lengths": lengths})
+        assert caught.value.code is Code.INVALID_ARGUMENT
+
+    batching(summed, ask)

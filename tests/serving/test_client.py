@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from rnnapp.serving import AsyncClient, Client, Code, ServingError
@@ -108,6 +109,19 @@ def test_coroutines_ask_the_same(server: Server, protocol: str) -> None:
 
 TEXTS = signature({"text": (STRING, (-1,))}, {"label": (STRING, (-1,))})
 IDS = signature({"ids": (INT32, (-1, -1)), "lengths": (INT32, (-1,))}, {"label": (STRING, (-1,))})
+
+
+def test_connections_are_kept(server: Server) -> None:
+    """As many as were needed at once: to connect anew takes longer than to ask."""
+
+    async def ask_together() -> list[int]:
+        async with AsyncClient(server.url, server.name) as client:
+            await client.signatures()
+            await asyncio.gather(*(client.predict(SILENCE) for _ in range(30)))
+            open_ = psutil.Process().net_connections("tcp")
+            return [each.raddr.port for each in open_ if each.raddr]
+
+    assert asyncio.run(ask_together()).count(int(server.url.rpartition(":")[2])) == 30
 
 
 def test_raw_inputs_become_what_the_signature_takes() -> None:

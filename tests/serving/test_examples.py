@@ -86,6 +86,8 @@ def test_rest_classifies_and_regresses(examples_server: Server) -> None:
         ("classify", {"examples": [{"x": [1, "a"]}]}, "numbers or strings"),
         ("classify", {"examples": [{"x": [None]}]}, "numbers or strings"),
         ("classify", {"examples": [{"x": 2**70}]}, "of one type"),
+        ("classify", {"examples": [{"x": [0.5, 10**400]}]}, "of one type"),
+        ("classify", {"examples": [{}] * 300, "context": {"y": "z" * 2**18}}, "times the examples"),
         ("classify", {"examples": EXAMPLES, "signature_name": "sum"}, "of method"),
         ("classify", {"examples": EXAMPLES, "signature_name": "odd"}, "gave no outputs"),
         ("regress", {"examples": EXAMPLES}, "of method"),

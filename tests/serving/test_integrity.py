@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,8 @@ def test_a_version_comes_with_the_manifest_of_its_export(tmp_path: Path) -> None
         (lambda v: (v / "saved_model.pb").unlink(), "must exist"),
         (lambda v: (v / "saved_model.cpb").write_bytes(b"x"), "does not name it"),
         (lambda v: (v / "variables/more").write_bytes(b"x"), "does not name it"),
+        (lambda v: (v / "assets").symlink_to(v / "variables"), "does not name it"),
+        (lambda v: os.mkfifo(v / "saved_model.cpb"), "does not name it"),
         (lambda v: (v.parents[1] / "manifest.json").unlink(), "must be an export folder"),
         (lambda v: (v.parents[1] / "manifest.json").write_text("{"), "no JSON"),
         (lambda v: (v.parents[1] / "manifest.json").write_text("[]"), "has no `files`"),

@@ -14,9 +14,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from rnnapp.serving.server.app import Server, running
-from tests.serving.conftest import local
-from tests.serving.test_server import reference
+from tests.serving.conftest import local, reference
 
+NAN, INFINITY = (np.array(value, "<f4").tobytes() for value in (np.nan, np.inf))
 KEY = {"Authorization": "Bearer " + "k" * 32}
 
 
@@ -62,7 +62,19 @@ def test_pieces_of_any_size_are_heard_as_the_whole(server: Server, words: Path) 
 
 
 @pytest.mark.parametrize(
-    "message", [b"123", "{", '["a"]', "1", "[NaN]", "[[1.0]]", "null", json.dumps([1e39])]
+    "message",
+    [
+        b"123",
+        NAN * 80,
+        INFINITY,
+        "{",
+        '["a"]',
+        "1",
+        "[NaN]",
+        "[[1.0]]",
+        "null",
+        json.dumps([1e39]),
+    ],
 )
 def test_what_is_no_sound_ends_the_stream(few: Server, message: bytes | str) -> None:
     """With a reason; it is not taken for silence."""

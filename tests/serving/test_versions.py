@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -179,6 +181,49 @@ def test_a_policy_wants_the_newest_or_those_it_names(
     else:
         assert wanted <= numbers and len(wanted) == min(len(numbers), latest or len(numbers))
         assert all(w > n for w in wanted for n in numbers - wanted)
+
+
+def test_who_waits_no_longer_leaves_no_version_half_loaded() -> None:
+    """A client that asks for a reload may hang up, or have set a time too short for it."""
+    folder, loading = Folder(1), threading.Event()
+    load = folder.load
+
+    def slow(number: int) -> Fake:
+        loading.wait(10)
+        return load(number)
+
+    folder.load = slow  # type: ignore[method-assign]
+
+    async def hang_up(model: Model) -> None:
+        folder.stamps[2] = "first"
+        loading.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(model.poll(), 0.05)
+        assert model.versions[2].state is State.LOADING
+        loading.set()
+        await model.poll()
+        assert model.available == [2] and folder.loads == [1, 2]
+
+    loading.set()
+    serving(folder, hang_up)
+
+
+def test_a_look_that_fails_is_not_the_last(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever it is that a folder does."""
+    folder = Folder(1)
+
+    async def fail(model: Model) -> None:
+        watching = asyncio.create_task(model.watch(0.01))
+        stamps, folder.stamps = folder.stamps, None  # type: ignore[assignment]
+        await asyncio.sleep(0.1)
+        folder.stamps = {**stamps, 2: "first"}
+        while model.available != [2]:
+            await asyncio.sleep(0.01)
+        watching.cancel()
+        model.close()
+
+    serving(folder, fail)
+    assert "its folder cannot be read" in caplog.text
 
 
 def test_labels_and_numbers_choose() -> None:

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from rnnapp.serving.client.conversation import Conversation, Result, Send, Steps, Wait
 from rnnapp.serving.client.results import Prediction, VersionStatus
+from rnnapp.serving.client.streams import AsyncStream, Stream
 from rnnapp.serving.client.transports import awaiting, blocking
 from rnnapp.serving.errors import ServingError
 from rnnapp.serving.signatures import DEFAULT, Signature
@@ -49,6 +50,15 @@ class Client(Conversation):
             ServingError: If the request is wrong or was not answered; `code` says which.
         """
         return self._do(self._predict(inputs, signature, version, label, outputs, timeout))
+
+    def stream(self, version: int | None = None, label: str = "") -> Stream:
+        """Begins a stream, whose states this client carries from a `step` to the next.
+
+        Args:
+            version: Which version answers all of it; the newest at the first request by default.
+            label: Which version, by its label.
+        """
+        return Stream(self, version, label)
 
     def signatures(self, version: int | None = None, label: str = "") -> dict[str, Signature]:
         """What the model takes and gives."""
@@ -108,6 +118,10 @@ class AsyncClient(Conversation):
     ) -> Prediction:
         """As `Client.predict`."""
         return await self._do(self._predict(inputs, signature, version, label, outputs, timeout))
+
+    def stream(self, version: int | None = None, label: str = "") -> AsyncStream:
+        """As `Client.stream`."""
+        return AsyncStream(self, version, label)
 
     async def signatures(self, version: int | None = None, label: str = "") -> dict[str, Signature]:
         """As `Client.signatures`."""

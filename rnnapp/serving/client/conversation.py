@@ -28,7 +28,7 @@ from rnnapp.serving.protocol import (
     SignatureDefMap,
 )
 from rnnapp.serving.signatures import Signature, named
-from rnnapp.serving.tensors import to_array, to_proto
+from rnnapp.serving.tensors import fill, to_array
 from rnnapp.specs import require
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds before another try
@@ -108,7 +108,7 @@ class Conversation:
                 model_spec=self._spec(version, label, signature), output_filter=outputs
             )
             for name, array in prepared(inputs, chosen).items():
-                request.inputs[name].CopyFrom(to_proto(array))
+                fill(request.inputs[name], array)
             response = yield from self._ask(Call("Predict", request, chosen), ends)
         except ServingError:
             # Another version may be served by now, which takes something else: asked for anew.
@@ -125,10 +125,7 @@ class Conversation:
         """The signatures, which are asked for once."""
         key = (version, label)
         if key not in self._signatures:
-            request = GetModelMetadataRequest(
-                model_spec=self._spec(version, label), metadata_field=[SIGNATURES]
-            )
-            response = yield from self._ask(Call("GetModelMetadata", request), ends)
+            response = yield from self._metadata(version, label, ends)
             known = SignatureDefMap()
             response.metadata[SIGNATURES].Unpack(known)
             self._signatures[key] = {
@@ -137,6 +134,17 @@ class Conversation:
                 if not name.startswith("__")
             }
         return self._signatures[key]
+
+    def _chosen(self, label: str, ends: float) -> Steps[int | None]:
+        """The number of the newest version, or of a label's; None if the server does not tell."""
+        spec = (yield from self._metadata(None, label, ends)).model_spec
+        return spec.version.value if spec.HasField("version") else None
+
+    def _metadata(self, version: int | None, label: str, ends: float) -> Steps[Message]:
+        request = GetModelMetadataRequest(
+            model_spec=self._spec(version, label), metadata_field=[SIGNATURES]
+        )
+        return (yield from self._ask(Call("GetModelMetadata", request), ends))
 
     def _status(self, timeout: float | None) -> Steps[list[VersionStatus]]:
         request = GetModelStatusRequest(model_spec=self._spec(None, ""))

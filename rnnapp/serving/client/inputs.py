@@ -39,7 +39,7 @@ def prepared(inputs: Any, signature: Signature) -> Arrays:
                 [len(each) for each in value], dtype_of(signature.inputs[LENGTHS].dtype)
             )
         elif name in signature.inputs:
-            arrays[name] = _array(name, value, signature.inputs[name])
+            arrays[name] = array_of(name, value, signature.inputs[name])
         else:
             arrays[name] = np.asarray(value)  # refused below
     return signature.checked(arrays)
@@ -51,7 +51,7 @@ def _is_ragged(value: Any) -> bool:
 
 def _padded(name: str, rows: Any, spec: TensorSpec) -> Arrays:
     """Sequences of different lengths, with zeros past their ends."""
-    arrays = [_array(name, row, spec) for row in rows]
+    arrays = [array_of(name, row, spec) for row in rows]
     if len({array.shape[1:] for array in arrays}) > 1 or not all(a.ndim for a in arrays):
         raise invalid(f"`{name}` must hold sequences of one kind. Received: others among them")
     time = max(map(len, arrays))
@@ -61,8 +61,17 @@ def _padded(name: str, rows: Any, spec: TensorSpec) -> Arrays:
     return {name: result}
 
 
-def _array(name: str, value: Any, spec: TensorSpec) -> np.ndarray:
-    """A value in the type that a signature takes, without loss but for the precision of floats."""
+def array_of(name: str, value: Any, spec: TensorSpec) -> np.ndarray:
+    """A value in the type that a signature takes, without loss but for the precision of floats.
+
+    Args:
+        name: The input's, for the message.
+        value: An array, or what makes one.
+        spec: What the signature takes.
+
+    Raises:
+        ServingError: If it does not fit.
+    """
     wanted = dtype_of(spec.dtype)
     try:
         if wanted == STRING:
@@ -70,7 +79,7 @@ def _array(name: str, value: Any, spec: TensorSpec) -> np.ndarray:
         array = np.asarray(value)
         if np.can_cast(array.dtype, wanted, "same_kind") and array.dtype.kind != wanted.kind:
             return array.astype(wanted)  # integers as floats
-        cast = array.astype(wanted, casting="same_kind")
+        cast = array.astype(wanted, casting="same_kind", copy=False)
         if wanted.kind in "iu" and not (cast == array).all():
             raise ValueError("some do not fit")
         return cast

@@ -140,7 +140,7 @@ class _Http:
         import httpx2
 
         self._library = httpx2
-        self._client = httpx2.Client(**_http_options(target))
+        self._client = httpx2.Client(**_http_options(target, httpx2))
 
     def send(self, raw: Raw, timeout: float) -> tuple[int, bytes]:
         try:
@@ -158,7 +158,7 @@ class _AsyncHttp:
         import httpx2
 
         self._library = httpx2
-        self._client = httpx2.AsyncClient(**_http_options(target))
+        self._client = httpx2.AsyncClient(**_http_options(target, httpx2))
 
     async def send(self, raw: Raw, timeout: float) -> tuple[int, bytes]:
         request = self._client.request(*_http_request(raw), content=raw.body, timeout=timeout)
@@ -172,13 +172,15 @@ class _AsyncHttp:
         await self._client.aclose()
 
 
-def _http_options(target: Target) -> dict[str, Any]:
+def _http_options(target: Target, library: Any) -> dict[str, Any]:
     trusted = ssl.create_default_context(cafile=target.ca_cert) if target.ca_cert else True
     headers = {**target.headers, "content-type": "application/json"}
     return {
         "base_url": f"{target.scheme}://{target.address}",
         "headers": headers,
         "verify": trusted,
+        # None: by default but 20 connections stay open, and the others are made for each request.
+        "limits": library.Limits(),
     }
 
 

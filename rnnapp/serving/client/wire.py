@@ -20,7 +20,7 @@ from rnnapp.serving.protocol import (
     SignatureDefMap,
 )
 from rnnapp.serving.signatures import Signature
-from rnnapp.serving.tensors import STRING, dtype_of, to_array, to_proto
+from rnnapp.serving.tensors import STRING, dtype_of, fill, to_array
 
 SIGNATURES = "signature_def"  # the one kind of metadata there is
 
@@ -119,6 +119,9 @@ def _described(document: dict[str, Any]) -> Message:
         document["metadata"][SIGNATURES], SignatureDefMap(), ignore_unknown_fields=True
     )
     response = GetModelMetadataResponse()
+    json_format.ParseDict(
+        document.get("model_spec", {}), response.model_spec, ignore_unknown_fields=True
+    )
     response.metadata[SIGNATURES].Pack(known)
     return response
 
@@ -136,7 +139,7 @@ def _predicted(call: Call, document: dict[str, Any]) -> Message:
             raise ServingError(
                 Code.INVALID_ARGUMENT, f"There is no output {name!r}. Valid names: {sorted(specs)}"
             )
-        response.outputs[name].CopyFrom(to_proto(_array(columns[name], specs[name].dtype)))
+        fill(response.outputs[name], _array(columns[name], specs[name].dtype))
     return response
 
 

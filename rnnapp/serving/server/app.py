@@ -17,6 +17,7 @@ import uvicorn
 
 from rnnapp.serving.server import grpc_api
 from rnnapp.serving.server.batching import Batcher, Slots
+from rnnapp.serving.server.connections import Connection
 from rnnapp.serving.server.integrity import SAVED_MODELS, check, manifest_of, read_manifest
 from rnnapp.serving.server.metrics import Metrics
 from rnnapp.serving.server.rest_api import RestApi
@@ -74,7 +75,7 @@ class Server:
         self._rest = RestApi(service, self._spec, self._metrics)
         api = grpc_api.GrpcApi(service, self._spec, self._metrics)
         # Ports first: that one is taken is known at once, a model is loaded in seconds.
-        listening = _bound(self._spec.host, self._spec.rest_port)
+        listening = _bound(self._spec.host, self._spec.rest_port, self._spec.request_seconds)
         try:
             self._grpc, port = grpc_api.bound(api, self._spec)
             await self.model.poll()
@@ -99,6 +100,7 @@ class Server:
     async def stop(self) -> None:
         """Ends: no request is taken any more, those under way are answered."""
         self._watching.cancel()
+        self.model.close()
         self._http.should_exit = True
         await self._grpc.stop(self._spec.grace_seconds)
         await self._serving
@@ -203,6 +205,8 @@ class _Uvicorn(uvicorn.Server):
 def _uvicorn_config(rest: RestApi, spec: ServerSpec) -> uvicorn.Config:
     return uvicorn.Config(
         rest.app,
+        http=Connection,
+        timeout_keep_alive=max(1, round(spec.request_seconds)),
         log_config=None,
         log_level="warning",
         access_log=False,
@@ -217,11 +221,14 @@ def _uvicorn_config(rest: RestApi, spec: ServerSpec) -> uvicorn.Config:
     )
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _bound(host: str, port: int, patience: float) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # ends connections whose answers nobody reads
+            milliseconds = round(1000 * patience)
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         listening.bind((host, port))
     except OSError as error:
         listening.close()

@@ -109,8 +109,7 @@ class Batcher:
         Raises:
             ServingError: If the queue is full, or the model fails.
         """
-        parts = self._parts(inputs)
-        rows = sum(part.rows for part in parts)
+        rows = _rows(inputs) if self.signature.batches else 1
         if rows > self._spec.max_queue:
             raise ServingError(
                 Code.INVALID_ARGUMENT,
@@ -120,29 +119,32 @@ class Batcher:
             raise ServingError(
                 Code.UNAVAILABLE, f"{self.queued} rows wait already. Try again later."
             )
+        parts = self._parts(inputs, rows)
         self._waiting.extend(parts)
         self._arrival.set()
         if self._collecting is None or self._collecting.done():
             self._collecting = asyncio.create_task(self._collect())
         try:
+            if len(parts) == 1:
+                return await parts[0].answer
             answers = await asyncio.gather(*(part.answer for part in parts))
-        finally:
-            for part in parts:
-                part.answer.cancel()  # of no effect on what is answered
-                with contextlib.suppress(ValueError):
-                    self._waiting.remove(part)
-            self._arrival.set()  # whoever waited for company to what is gone looks again
-        if len(answers) == 1:
-            return answers[0]
+        except BaseException:
+            self._withdraw(parts)
+            raise
         return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
-    def _parts(self, inputs: Arrays) -> list[_Part]:
+    def _withdraw(self, parts: list[_Part]) -> None:
+        """Nobody waits for these any more."""
+        for part in parts:
+            part.answer.cancel()  # of no effect on what is answered
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(part)
+        self._arrival.set()  # whoever waited for company to what is gone looks again
+
+    def _parts(self, inputs: Arrays, rows: int) -> list[_Part]:
         """A request, in parts that a batch can hold."""
         loop = asyncio.get_running_loop()
         now, size = loop.time(), self._spec.max_size
-        if not self.signature.batches:
-            return [_Part(inputs, 1, now, loop.create_future())]
-        rows = len(next(iter(inputs.values())))
         if rows <= size:
             return [_Part(inputs, rows, now, loop.create_future())]
         return [

@@ -15,6 +15,7 @@ from rnnapp.serving.signatures import CLASSIFY, REGRESS, Arrays, Signature
 EXAMPLES = "inputs"  # what such signatures call their one input
 CLASSES, SCORES = "classes", "scores"  # and their outputs; of a regression, VALUES
 VALUES = "outputs"
+MAX_SHARED = 64 * 2**20  # bytes that features in common may become, in each of the examples
 
 
 def inputs_of(request: Message) -> Arrays:
@@ -28,10 +29,10 @@ def inputs_of(request: Message) -> Arrays:
     """
     kind = request.WhichOneof("kind")
     if kind == "example_list_with_context":
-        merged = [
-            _with_context(e, request.example_list_with_context.context)
-            for e in request.example_list_with_context.examples
-        ]
+        given = request.example_list_with_context
+        if given.context.ByteSize() * len(given.examples) > MAX_SHARED:
+            raise invalid(f"`context` must be at most {MAX_SHARED} bytes, times the examples.")
+        merged = [_with_context(each, given.context) for each in given.examples]
     else:
         merged = list(request.example_list.examples)
     if not merged:

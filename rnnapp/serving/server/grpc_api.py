@@ -20,10 +20,10 @@ from rnnapp.serving.server.metrics import Metrics
 from rnnapp.serving.server.service import Service, within
 from rnnapp.serving.server.settings import ServerSpec, authorize
 from rnnapp.serving.signatures import CLASSIFY, REGRESS
-from rnnapp.serving.tensors import to_array, to_proto
+from rnnapp.serving.tensors import fill, to_array
 
 logger = logging.getLogger("rnnapp.serving")
-MAX_MESSAGE = 1000  # characters; it travels in a header
+MAX_MESSAGE = 2000  # bytes; each may become three in a header, which clients take up to 8 KiB of
 
 
 class GrpcApi(grpc.GenericRpcHandler):
@@ -77,7 +77,8 @@ class GrpcApi(grpc.GenericRpcHandler):
             except Exception:
                 logger.exception("%s failed", name)
                 code, message = Code.INTERNAL, "The server failed: its log says why."
-            await context.abort(grpc.StatusCode[code.name], message[:MAX_MESSAGE])
+            details = message.encode(errors="replace")[:MAX_MESSAGE].decode(errors="ignore")
+            await context.abort(grpc.StatusCode[code.name], details)
             raise AssertionError("abort raises")
 
         return handle
@@ -90,7 +91,7 @@ class GrpcApi(grpc.GenericRpcHandler):
         )
         response = PredictResponse(model_spec=answer.spec)
         for name, array in answer.outputs.items():
-            response.outputs[name].CopyFrom(to_proto(array))
+            fill(response.outputs[name], array)
         return response
 
     async def _classify(self, request: Message) -> Message:

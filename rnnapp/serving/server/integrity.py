@@ -68,7 +68,11 @@ def check(export: Path, version: int) -> None:
             f"from to {folder}.manifest.json, or trust the folder by --trust. "
             f"Received: {path}, which does not name it"
         )
-    found = {each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()}
+    found = {
+        each.relative_to(folder).as_posix()
+        for each in folder.rglob("*")
+        if each.is_symlink() or not each.is_dir()  # links are not followed: they are no export's
+    }
     for name in sorted(found | expected.keys()):
         if name not in expected:
             raise ValueError(f"{folder / name} must be in {path}, which does not name it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from rnnapp.serving.tensors import STRING, dtype_of
 
 BASE64 = "b64"
 BYTES = "_bytes"  # the end of an output's name that is no text
-_NUMBERS = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}  # kinds of JSON's for each of NumPy's
+_TYPES: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
+MAX_DEPTH = 32  # of lists in lists
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -122,46 +124,38 @@ def array_of(name: str, value: Any, spec: TensorSpec) -> np.ndarray:
         ServingError: If it holds anything else, or is not rectangular.
     """
     dtype = dtype_of(spec.dtype)
+    shape, elements = _elements(name, value, spec)
     if dtype == STRING:
-        return _strings(name, value)
-    try:
-        array = np.array(value)
-    except (ValueError, RecursionError, OverflowError) as error:
-        raise invalid(f"`{name}` must be {spec}, each list of one length.") from error
-    if array.size and array.dtype.kind not in _NUMBERS[dtype.kind]:
+        array = np.empty(len(elements), object)
+        array[:] = [_string(name, each) for each in elements]
+        return array.reshape(shape)
+    # Before NumPy sees them: it would give each of many short texts the room of the longest.
+    if not _TYPES[dtype.kind].issuperset(map(type, elements)):
         raise invalid(f"`{name}` must be {spec}. Received other values than those")
-    with np.errstate(over="ignore"):  # looked for below
-        cast = array.astype(dtype)
-    if dtype.kind == "f" and not np.isfinite(cast).all():
+    try:
+        with np.errstate(over="ignore"):  # looked for below
+            array = np.array(elements, dtype)
+    except OverflowError as error:
+        raise invalid(f"`{name}` must hold numbers that fit {dtype}.") from error
+    if dtype.kind == "f" and not np.isfinite(array).all():
         raise invalid(f"`{name}` must hold numbers that fit {dtype}.")
-    if dtype.kind in "iu" and not (cast == array).all():
-        raise invalid(f"`{name}` must hold integers that fit {dtype}.")
-    return cast
+    return array.reshape(shape)
 
 
-def _strings(name: str, value: Any) -> np.ndarray:
-    """Nested lists of texts and base64, rectangular."""
+def _elements(name: str, value: Any, spec: TensorSpec) -> tuple[list[int], list[Any]]:
+    """The shape of lists in lists, and what is in the innermost ones."""
     shape, level = [], value
     while isinstance(level, list):
         shape.append(len(level))
         level = level[0] if level else None
-    if len(shape) > 32:
-        raise invalid(f"`{name}` must be lists in lists, at most 32 deep.")
-    flat: list[bytes] = []
-    _flatten(name, value, shape, flat)
-    array = np.empty(len(flat), object)
-    array[:] = flat
-    return array.reshape(shape)
-
-
-def _flatten(name: str, value: Any, shape: list[int], flat: list[bytes]) -> None:
-    if not shape:
-        flat.append(_string(name, value))
-        return
-    if not isinstance(value, list) or len(value) != shape[0]:
-        raise invalid(f"`{name}` must be strings, each list of one length.")
-    for each in value:
-        _flatten(name, each, shape[1:], flat)
+    if len(shape) > MAX_DEPTH:
+        raise invalid(f"`{name}` must be lists in lists, at most {MAX_DEPTH} deep.")
+    elements = [value]
+    for size in shape:
+        if not all(isinstance(each, list) and len(each) == size for each in elements):
+            raise invalid(f"`{name}` must be {spec}, each list of one length.")
+        elements = list(chain.from_iterable(elements))
+    return shape, elements
 
 
 def _string(name: str, value: Any) -> bytes:
@@ -243,7 +237,7 @@ def _fill(example: Message, features: Any) -> None:
     for name, value in features.items():
         try:
             _fill_feature(name, example.features.feature[name], value)
-        except (TypeError, ValueError, UnicodeError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise invalid(f"Feature {name!r} must hold values of one type. {error}") from error
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from google.protobuf import json_format  # type: ignore[import-untyped]
@@ -21,14 +22,14 @@ from rnnapp.serving.errors import HTTP_STATUS, Code, ServingError, invalid
 from rnnapp.serving.protocol import Message, ModelSpec, SignatureDefMap
 from rnnapp.serving.server import json_tensors
 from rnnapp.serving.server.metrics import Metrics
+from rnnapp.serving.server.openapi import DESCRIPTION, HEALTH, METRICS, description
 from rnnapp.serving.server.service import SIGNATURES, Service, within
 from rnnapp.serving.server.settings import ServerSpec, authorize
 from rnnapp.serving.server.streams import Streams, refuse
 from rnnapp.serving.signatures import CLASSIFY, REGRESS
 
 logger = logging.getLogger("rnnapp.serving")
-METRICS, HEALTH = "/monitoring/prometheus/metrics", "/healthz"
-TOO_LARGE = 413
+TOO_SLOW, TOO_LARGE = 408, 413
 _MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _ASKED = re.compile(_MODEL + r":(?P<verb>predict|classify|regress)", re.ASCII)
 _STREAMED = re.compile(_MODEL + r":stream", re.ASCII)
@@ -59,9 +60,11 @@ class RestApi:
                 WebSocketRoute("/v1/{path:path}", self._stream),
                 Route(METRICS, self._exposition),
                 Route(HEALTH, self._health),
+                Route(DESCRIPTION, self._description),
             ],
-            exception_handlers={HTTPException: _refused},
+            exception_handlers={HTTPException: _refused, ServingError: _failed},
         )
+        self.app.router.redirect_slashes = False
 
     async def _models(self, request: Request) -> Response:
         """All requests under /v1/; whatever goes wrong is answered in TensorFlow Serving's way."""
@@ -78,10 +81,8 @@ class RestApi:
             with self._metrics.request("rest", "other"):
                 self._authorize(request)
                 raise invalid(f"Malformed request: {method} {path}")
-        except _TooLarge as error:
-            return _error(TOO_LARGE, error.message)
         except ServingError as error:
-            return _error(HTTP_STATUS[error.code], error.message)
+            return await _failed(request, error)
         except ClientDisconnect:
             return _error(HTTP_STATUS[Code.CANCELLED], "The client is gone.")
         except Exception:
@@ -90,8 +91,9 @@ class RestApi:
 
     async def _asked(self, request: Request, match: re.Match[str]) -> Response:
         self._authorize(request)
+        body = await self._body(request)
         async with within(self._spec.request_seconds):
-            document = json_tensors.parse(await self._body(request))
+            document = json_tensors.parse(body)
             spec = _spec(match, document.get("signature_name", ""))
             return _json(await self._verbs[match["verb"]](spec, document))
 
@@ -100,11 +102,15 @@ class RestApi:
 
     async def _body(self, request: Request) -> bytes:
         """A request's body, which is never kept further than it may be long."""
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > self._spec.max_body:
-                raise _TooLarge(self._spec.max_body)
+        body, limit = bytearray(), self._spec.max_body
+        try:
+            async with asyncio.timeout(self._spec.request_seconds):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > limit:
+                        raise _BadBody(TOO_LARGE, f"A request must be at most {limit} bytes.")
+        except TimeoutError as error:
+            raise _BadBody(TOO_SLOW, "The request did not arrive in time.") from error
         return bytes(body)
 
     async def _predict(self, spec: Message, document: dict[str, Any]) -> dict[str, Any]:
@@ -143,22 +149,26 @@ class RestApi:
             await self._streams(socket, spec)
 
     async def _exposition(self, request: Request) -> Response:
-        try:
-            self._authorize(request)
-        except ServingError as error:
-            return _error(HTTP_STATUS[error.code], error.message)
+        self._authorize(request)
         return Response(
             generate_latest(self._metrics.registry), headers={"content-type": CONTENT_TYPE_LATEST}
         )
+
+    async def _description(self, request: Request) -> Response:
+        self._authorize(request)
+        return _json(description(self._service.model, self._spec))
 
     async def _health(self, request: Request) -> Response:
         ready = bool(self._service.model.available)
         return _json({"status": "ok" if ready else "no version is loaded"}, 200 if ready else 503)
 
 
-class _TooLarge(ServingError):
-    def __init__(self, limit: int) -> None:
-        super().__init__(Code.RESOURCE_EXHAUSTED, f"A request must be at most {limit} bytes.")
+class _BadBody(ServingError):
+    """Of a request for which HTTP has a status of its own."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(Code.RESOURCE_EXHAUSTED, message)
+        self.status = status
 
 
 def _spec(match: re.Match[str], signature: str = "") -> Message:
@@ -182,15 +192,24 @@ def _dict(message: Message) -> dict[str, Any]:
     )
 
 
-def _json(content: dict[str, Any], status: int = 200) -> Response:
-    return Response(json.dumps(content, ensure_ascii=False), status, media_type="application/json")
+def _json(
+    content: dict[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    text = json.dumps(content, ensure_ascii=False)
+    return Response(text, status, headers, media_type="application/json")
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     """What is neither under /v1/ nor anything else."""
     assert isinstance(error, HTTPException)
-    return _error(error.status_code, error.detail)
+    return _error(error.status_code, error.detail, error.headers)
 
 
-def _error(status: int, message: str) -> Response:
-    return _json({"error": message.encode(errors="replace").decode()}, status)
+async def _failed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServingError)
+    status = error.status if isinstance(error, _BadBody) else HTTP_STATUS[error.code]
+    return _error(status, error.message)
+
+
+def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    return _json({"error": message.encode(errors="replace").decode()}, status, headers)

@@ -29,9 +29,11 @@ class ServerSpec:
         policy: Which versions are served.
         labels: Names for versions.
         poll_seconds: Time between looks for new versions.
-        request_seconds: What an answer may take; less where the client says so.
+        request_seconds: What an answer may take; less where the client says so. A connection to
+            REST that sends no whole request in this time is ended as well.
         max_body: Bytes of a request.
-        max_requests: Requests that are answered at the same time, by each protocol.
+        max_requests: Requests that are answered at the same time, by each protocol, and
+            connections to REST.
         max_streams: WebSockets that are open at the same time.
         stream_seconds: How long a stream may say nothing before it is ended.
         grace_seconds: What requests may take that are under way when the server is stopped.

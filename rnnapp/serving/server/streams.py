@@ -18,7 +18,6 @@ import numpy as np
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from rnnapp.device.stepper import NEXT
 from rnnapp.serving.errors import HTTP_STATUS, Code, ServingError, invalid
 from rnnapp.serving.protocol import Message
 from rnnapp.serving.server import json_tensors
@@ -26,11 +25,10 @@ from rnnapp.serving.server.batching import Batcher
 from rnnapp.serving.server.metrics import Metrics
 from rnnapp.serving.server.service import Service, within
 from rnnapp.serving.server.settings import ServerSpec, authorize
-from rnnapp.serving.signatures import Arrays, Signature, named
-from rnnapp.serving.tensors import dtype_of
+from rnnapp.serving.signatures import Signature, named
+from rnnapp.serving.steps import STEP, StepForm
 
 logger = logging.getLogger("rnnapp.serving")
-STEP = "step"
 # WebSocket's codes for how a stream ends.
 WRONG_DATA, FAILED = 1007, 1011
 _ENDS = {
@@ -53,20 +51,8 @@ class Stream:
     """
 
     def __init__(self, signature: Signature, batcher: Batcher) -> None:
-        states = [name for name in signature.inputs if NEXT + name in signature.outputs]
-        others = [name for name in signature.inputs if name not in states]
-        shapes = [(spec.shape or ())[1:] for spec in signature.inputs.values()]
-        if len(others) != 1 or any(-1 in shape for shape in shapes) or () in shapes:
-            raise ServingError(Code.FAILED_PRECONDITION, "The model's step keeps no state.")
-        (self._name,) = others
-        self._batcher, self._spec = batcher, signature.inputs[self._name]
-        self._dtype, self._shape = dtype_of(self._spec.dtype), (self._spec.shape or ())[1:]
-        self._rest = np.zeros((0, *self._shape[1:]), self._dtype)
-        self._states: Arrays = {
-            name: np.zeros((1, *shape), dtype_of(signature.inputs[name].dtype))
-            for name, shape in zip(signature.inputs, shapes, strict=True)
-            if name in states
-        }
+        self._form, self._batcher = StepForm(signature), batcher
+        self._rest, self._states = self._form.nothing(), self._form.zeros()
 
     async def hear(self, message: bytes | str) -> list[dict[str, Any]]:
         """What the model says after each step that a message completes.
@@ -77,24 +63,25 @@ class Stream:
         Raises:
             ServingError: If it is neither, or the server is busy.
         """
-        heard = np.concatenate([self._rest, self._read(message)])
-        steps = len(heard) // self._shape[0]
+        steps, self._rest = self._form.cut(np.concatenate([self._rest, self._read(message)]))
         answers = []
-        for chunk in heard[: steps * self._shape[0]].reshape(steps, 1, *self._shape):
-            outputs = await self._batcher({self._name: chunk, **self._states})
-            self._states = {name: outputs.pop(NEXT + name) for name in self._states}
-            answers += json_tensors.written(outputs, by_rows=True)["predictions"]
-        self._rest = heard[steps * self._shape[0] :]
+        for step in steps:
+            outputs = await self._batcher({self._form.name: step, **self._states})
+            said, self._states = self._form.parted(outputs)
+            answers += json_tensors.written(said, by_rows=True)["predictions"]
         return answers
 
     def _read(self, message: bytes | str) -> np.ndarray:
-        row = self._shape[1:]  # of one timestep
+        form, row = self._form, self._form.shape[1:]  # of one timestep
         if isinstance(message, bytes):
-            size = self._dtype.itemsize * math.prod(row)
+            size = form.dtype.itemsize * math.prod(row)
             if len(message) % size:
                 raise invalid(f"A message must be whole timesteps of {size} bytes.")
-            return np.frombuffer(message, self._dtype).reshape(-1, *row)
-        array = json_tensors.array_of(self._name, json_tensors.loaded(message), self._spec)
+            heard = np.frombuffer(message, form.dtype)
+            if form.dtype.kind == "f" and not np.isfinite(heard).all():
+                raise invalid("A message must hold finite numbers.")  # the state would keep them
+            return heard.reshape(-1, *row)
+        array = json_tensors.array_of(form.name, json_tensors.loaded(message), form.spec)
         if array.shape[1:] != row or not array.ndim:
             raise invalid(f"A message must be a list of timesteps of shape {list(row)}.")
         return array

@@ -108,7 +108,7 @@ class Model:
         self.name, self.policy, self.labels = name, policy, dict(labels)
         self._found, self._load, self._batcher = found, load, batcher
         self.versions: dict[int, Version] = {}
-        self._polling = asyncio.Lock()
+        self._polling: asyncio.Task[None] | None = None
         self._unloading: set[asyncio.Task[None]] = set()
 
     @property
@@ -175,18 +175,31 @@ class Model:
             )
 
     async def poll(self) -> None:
-        """Loads what is new in the folder and wanted, then unloads what is not wanted any more."""
-        async with self._polling:
-            stamps = await asyncio.to_thread(self._found)
-            while missing := self._missing(stamps):  # an older one, where the newest is refused
-                for number in sorted(missing):
-                    await self._begin(number, stamps[number])
-            wanted = self.policy.wanted(stamps.keys() & set(self.available))
-            if not wanted:
-                return  # better an old version than none
-            for number in self.available:
-                if number not in wanted:
-                    self._retire(self.versions[number])
+        """Loads what is new in the folder and wanted, then unloads what is not wanted any more.
+
+        Whoever waits may be cancelled; what loads goes on, or a version would be half there.
+        """
+        while self._polling and not self._polling.done():
+            await asyncio.wait([self._polling])
+        self._polling = asyncio.create_task(self._poll())
+        await asyncio.shield(self._polling)
+
+    def close(self) -> None:
+        """Ends the look for versions, if there is one under way."""
+        if self._polling:
+            self._polling.cancel()
+
+    async def _poll(self) -> None:
+        stamps = await asyncio.to_thread(self._found)
+        while missing := self._missing(stamps):  # an older one, where the newest is refused
+            for number in sorted(missing):
+                await self._begin(number, stamps[number])
+        wanted = self.policy.wanted(stamps.keys() & set(self.available))
+        if not wanted:
+            return  # better an old version than none
+        for number in self.available:
+            if number not in wanted:
+                self._retire(self.versions[number])
 
     def _missing(self, stamps: dict[int, object]) -> set[int]:
         """Versions that are wanted and not there, but for those that were refused as they are."""
@@ -237,7 +250,7 @@ class Model:
             await asyncio.sleep(seconds)
             try:
                 await self.poll()
-            except OSError as error:  # of a disk that is away for a while
+            except Exception as error:  # of a disk that is away for a while, say
                 logger.error("%s: its folder cannot be read. %s", self.name, error)
 
 

@@ -55,6 +55,13 @@ def check(page: Page, listener: Listener, samples: np.ndarray) -> None:
     )
 
 
+def open_recording(page: Page, path: Path) -> None:
+    """Opens one as people can: not before the page is ready, though Playwright would."""
+    chosen = page.get_by_label("Open a recording")
+    expect(chosen).to_be_enabled()
+    chosen.set_input_files(path)
+
+
 def test_a_recording_gives_the_events_of_the_runner(
     page: Page, url: str, model_path: Path, recording: Path
 ) -> None:
@@ -64,7 +71,7 @@ def test_a_recording_gives_the_events_of_the_runner(
     expect(page).to_have_title(TITLE)
     listener, samples = Listener(model_path), soundfile.read(recording, dtype="float32")[0]
     for _ in range(2):
-        page.get_by_label("Open a recording").set_input_files(recording)
+        open_recording(page, recording)
         expect(page.get_by_role("status")).to_contain_text("3 heard in 3.9 s")
         check(page, listener, samples)
         page.evaluate("document.getElementById('status').textContent = ''")
@@ -129,7 +136,7 @@ def test_a_model_without_a_step_answers_a_window(
         page.goto(url)
         page.get_by_role("button", name="Record 0.3 s").click()
         expect(page.get_by_role("status")).to_contain_text("1 heard in 0.3")
-        page.get_by_label("Open a recording").set_input_files(recording)
+        open_recording(page, recording)
         expect(page.get_by_role("status")).to_contain_text("1 heard in 3.9 s")
         ((label, _, probability),) = heard(page)
     labels = json.loads((clip_folder / "model.json").read_text())["labels"]
@@ -150,7 +157,7 @@ def test_what_goes_wrong_is_said(page: Page, url: str, tmp_path: Path) -> None:
         ("notes.wav", "notes.wav must be audio that this browser decodes"),
         ("nan.wav", "nan.wav must hold finite samples"),
     ]:
-        page.get_by_label("Open a recording").set_input_files(tmp_path / name)
+        open_recording(page, tmp_path / name)
         expect(status).to_contain_text(message)
     page.evaluate(
         """() => (navigator.mediaDevices.getUserMedia = () =>
@@ -165,7 +172,6 @@ def test_a_page_without_https_says_why_it_is_deaf(page: Page, url: str, recordin
     """From a phone, the first address that people try; recordings work there."""
     page.goto(url.replace("127.0.0.1", "phone.test"))
     expect(page.get_by_text("The microphone needs https")).to_be_visible()
-    expect(page.get_by_label("Open a recording")).to_be_enabled()
     expect(page.get_by_role("button", name="Start listening")).to_be_disabled()
-    page.get_by_label("Open a recording").set_input_files(recording)
+    open_recording(page, recording)
     expect(page.get_by_role("status")).to_contain_text("3 heard in 3.9 s")

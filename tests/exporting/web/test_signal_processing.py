@@ -10,7 +10,7 @@ import soundfile
 from playwright.sync_api import Page
 
 from rnnapp.device import Detector, smooth
-from rnnapp.device.classifier import _fit
+from rnnapp.device.classifier import fit
 from rnnapp.device.resampling import SincResampler
 
 from ...conftest import RATE
@@ -78,7 +78,7 @@ def test_samples_are_the_same(page: Page, url: str, tmp_path: Path) -> None:
             }""",
             [samples.tolist(), length],
         )
-        np.testing.assert_array_equal(np.float32(fitted), _fit(samples, length))
+        np.testing.assert_array_equal(np.float32(fitted), fit(samples, length))
     stereo = np.stack([samples, samples[::-1]], axis=1)
     soundfile.write(tmp_path / "stereo.wav", stereo, RATE, subtype="FLOAT")
     decoded = page.evaluate(

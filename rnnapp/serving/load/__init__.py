@@ -1,0 +1,1 @@
+"""Load tests of a model server: how many requests it answers, and how long they take."""
