@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rnnapp.runs import Run
     from rnnapp.tasks import TASKS
     from rnnapp.training import train
+    from rnnapp.tuning.tune import tune
 
 __all__ = [
     "CELLS",
@@ -33,6 +34,7 @@ __all__ = [
     "quickstart",
     "synthesize",
     "train",
+    "tune",
     "verify",
 ]
 
@@ -47,6 +49,7 @@ _HOMES = {
     "quickstart": "rnnapp.getting_started",
     "synthesize": "pipelines.synthesis",
     "train": "rnnapp.training",
+    "tune": "rnnapp.tuning.tune",
     "verify": "rnnapp.exporting.export",
 }
 

@@ -58,7 +58,7 @@ def override(spec: Any, assignment: str) -> Any:
     key, equals, text = assignment.partition("=")
     if not equals:
         raise ValueError(f"`--set` must be key=value. Received: {assignment!r}")
-    return _replace(spec, _resolve(spec, key.strip()).split("."), _parse(text))
+    return _replace(spec, resolve(spec, key.strip()).split("."), _parse(text))
 
 
 def settle_types(spec: Any) -> None:
@@ -80,7 +80,16 @@ def paths(spec: Any, prefix: str = "") -> Iterator[str]:
             yield from paths(value, f"{prefix}{field.name}.")
 
 
-def _resolve(spec: Any, key: str) -> str:
+def resolve(spec: Any, key: str) -> str:
+    """The dotted path that a key means.
+
+    Args:
+        spec: Any nest of frozen dataclasses.
+        key: A path, or its unambiguous end.
+
+    Raises:
+        ValueError: If the key is unknown or ambiguous; the message names those that are near.
+    """
     valid = list(paths(spec))
     found = [path for path in valid if path == key] or [
         path for path in valid if path.endswith(f".{key}")

@@ -39,6 +39,7 @@ def train(
     *,
     settings: Sequence[str] = (),
     resume: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Run:
     """Trains a task's model.
 
@@ -49,6 +50,7 @@ def train(
         settings: `key=value` assignments to fields of the spec, as `--set` takes them.
         resume: Go on with a run that was killed, to the weights that it would have reached. Task,
             data and settings must be those that it was begun with, or left out.
+        callbacks: Called after what keeps the run, so that its history has the epoch.
 
     Returns:
         The finished run.
@@ -58,7 +60,9 @@ def train(
             run have changed.
         TrainingError: If the loss stops being a number.
     """
-    run, _ = train_with_pipeline(task, data, out, settings=settings, resume=resume)
+    run, _ = train_with_pipeline(
+        task, data, out, settings=settings, resume=resume, callbacks=callbacks
+    )
     return run
 
 
@@ -69,6 +73,7 @@ def train_with_pipeline(
     *,
     settings: Sequence[str] = (),
     resume: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> tuple[Run, Any]:
     """As `train`, and returns the pipeline with its data too, for whoever goes on with them."""
     folder = Path(out or Path("runs") / task)
@@ -81,7 +86,7 @@ def train_with_pipeline(
         pipeline.save(folder / "pipeline")
         run.write_spec()
     if not keeper.finished:
-        _fit(model, pipeline, keeper, *batches)
+        _fit(model, pipeline, keeper, *batches, callbacks)
     _finish(model, pipeline, keeper)
     return run, pipeline
 
@@ -120,8 +125,9 @@ def _require_as_begun(run: Run, name: str, data: str | None, settings: Sequence[
     require(name == begun.task, "task", f"{begun.task!r}, {why}", name)
     same = data is None or (begun.data is not None and absolute(data) == absolute(begun.data))
     require(same, "data", f"{begun.data or 'the default data'!r}, {why}", data)
-    others = [each for each in settings if run.task.changed(begun, [each]) != begun]
-    require(not others, "settings", f"those {why}", others)
+    if run.task.changed(begun, settings) != begun:  # as a whole: a later one may undo a preset's
+        others = [each for each in settings if run.task.changed(begun, [each]) != begun]
+        require(False, "settings", f"those {why}", others)
 
 
 def _require_same_examples(run: Run, pipeline: Any, source: str) -> None:
@@ -213,6 +219,7 @@ def _fit(
     keeper: Keeper,
     batches: tf.data.Dataset,
     validation: tf.data.Dataset,
+    callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
     """Runs the epochs that are left."""
     spec, logs = keeper.run.spec.train, keeper.run.folder / "logs"
@@ -226,6 +233,7 @@ def _fit(
             *getattr(model, "callbacks", ()),
             keeper,
             keras.callbacks.TensorBoard(logs, write_graph=False),
+            *callbacks,
         ],
         shuffle=False,  # the pipeline has
         verbose=0,

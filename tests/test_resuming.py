@@ -97,6 +97,18 @@ def test_a_resumed_run_is_the_one_that_was_asked_for(
         train(**{"task": "speech_commands", "out": tmp_path / "run", "resume": True, **given})
 
 
+def test_settings_that_undo_a_preset_s_are_those_of_the_run(
+    tones: Path, start: Callable[..., None], tmp_path: Path
+) -> None:
+    """Given again as they were, they say the same as a whole, if not one by one."""
+    settings = ["preset=crnn", *TINY, "epochs=9", "epochs=2"]
+    start(data=tones, settings=settings)
+    run = Run.open(tmp_path / "run")
+    training._require_as_begun(run, "speech_commands", None, settings)
+    with pytest.raises(ValueError, match=r"`settings` must be .*\['preset=crnn'.*'epochs=9'\]"):
+        training._require_as_begun(run, "speech_commands", None, settings[:-1])
+
+
 def remove(data: Path) -> None:
     """Takes a clip away."""
     (data / "high" / "train3_nohash_0.wav").unlink()
