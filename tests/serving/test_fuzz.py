@@ -42,7 +42,10 @@ REFUSED = {
 VERBS = st.sampled_from(["predict", "predict", "classify", "regress"])
 ENDS = {1000, 1002, 1003, 1007, 1009}  # of streams, where the client is the reason
 # What a schema cannot say, so that a request which fits it may be refused.
-UNSAID = "each list of one length|same number of|must be from 0 to the|must be an object of"
+UNSAID = (
+    "each list of one length|same number of|must be from 0 to the|must be an object of"
+    "|without a decimal point"  # to a schema, 1.0 is an integer
+)
 
 
 class Wire:

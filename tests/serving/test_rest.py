@@ -122,6 +122,14 @@ def test_status_and_metadata_are_tensorflow_servings(server: Server, rest: Rest)
             400,
             "has the signatures ['padded', 'serving_default', 'step']",
         ),
+        ("/v1/models/MODEL:predict", {"instances": [0.5, [1]]}, 400, "numbers. Received: a list"),
+        ("/v1/models/MODEL:predict", {"instances": [{"b64": "a"}]}, 400, "Received: an object"),
+        (
+            "/v1/models/MODEL:predict",
+            {"inputs": {"waveform": [[1.0]], "lengths": [1.0]}, "signature_name": "padded"},
+            400,
+            "integers without a decimal point. Received: 1.0",
+        ),
         (
             "/v1/models/MODEL:predict",
             {"inputs": {"waveform": [[1.0]], "lengths": [5]}, "signature_name": "padded"},

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnnapp.device.sequences import LENGTHS
-from rnnapp.serving.server.json_tensors import BASE64, BYTES
+from rnnapp.serving.server.json_tensors import BASE64, BYTES, WHOLE
 from rnnapp.serving.signatures import DEFAULT, Signature, TensorSpec
 from rnnapp.serving.tensors import STRING, dtype_of
 
@@ -169,7 +169,8 @@ def _taken(spec: TensorSpec) -> Schema:
     if dtype.kind == "f":
         return _float(dtype)
     limits = np.iinfo(dtype)
-    return {"type": "integer", "minimum": int(limits.min), "maximum": int(limits.max)}
+    told = {"description": WHOLE, "minimum": int(limits.min), "maximum": int(limits.max)}
+    return {"type": "integer", **told}
 
 
 def _float(dtype: np.dtype) -> Schema:

@@ -17,8 +17,15 @@ from rnnapp.serving.tensors import STRING, dtype_of
 
 BASE64 = "b64"
 BYTES = "_bytes"  # the end of an output's name that is no text
-_TYPES: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
+WHOLE = "integers without a decimal point"  # as in TensorFlow Serving, to which 1.0 is none
+_ELEMENTS: dict[str, tuple[set[type], str]] = {
+    "f": ({int, float}, "numbers"),
+    "i": ({int}, WHOLE),
+    "u": ({int}, WHOLE),
+    "b": ({bool}, "true or false"),
+}
 MAX_DEPTH = 32  # of lists in lists
+SHOWN = 60  # letters of a wrong value
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -130,8 +137,10 @@ def array_of(name: str, value: Any, spec: TensorSpec) -> np.ndarray:
         array[:] = [_string(name, each) for each in elements]
         return array.reshape(shape)
     # Before NumPy sees them: it would give each of many short texts the room of the longest.
-    if not _TYPES[dtype.kind].issuperset(map(type, elements)):
-        raise invalid(f"`{name}` must be {spec}. Received other values than those")
+    types, words = _ELEMENTS[dtype.kind]
+    if not types.issuperset(map(type, elements)):
+        other = next(each for each in elements if type(each) not in types)
+        raise invalid(f"`{name}` must be {spec}, {words}. Received: {_shown(other)}")
     try:
         with np.errstate(over="ignore"):  # looked for below
             array = np.array(elements, dtype)
@@ -140,6 +149,14 @@ def array_of(name: str, value: Any, spec: TensorSpec) -> np.ndarray:
     if dtype.kind == "f" and not np.isfinite(array).all():
         raise invalid(f"`{name}` must hold numbers that fit {dtype}.")
     return array.reshape(shape)
+
+
+def _shown(value: Any) -> str:
+    """A wrong value in an error."""
+    if isinstance(value, list | dict):  # perhaps too deep to be written
+        return "a list" if isinstance(value, list) else "an object"
+    text = json.dumps(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _elements(name: str, value: Any, spec: TensorSpec) -> tuple[list[int], list[Any]]:
