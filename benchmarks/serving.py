@@ -4,8 +4,10 @@
 
 prints the median time of a call of the model in this process and of a request to it over gRPC, in
 blocks of either by turns: TensorFlow's threads spin for a while after a call, which slows a server
-down that is asked at once. Then the requests a second of many clients, with batches and without, by
-turns; and the latencies of requests at random times at half the rate that batches reached.
+down that is asked at once. Beside them stands what gRPC itself adds: a request of as many bytes to
+a server that only waits in a thread for as long as the model takes. Then the requests a second of
+many clients, with batches and without, by turns; and the latencies of requests at random times at
+half the rate that batches reached.
 
 One run on two cores, of the GRU that `rnnapp quickstart` exports: a call takes 5.34 ms alone and
 8.27 ms over gRPC; 32 clients get 141 answers a second without batches and 678 with them, 4.81 times
@@ -15,14 +17,18 @@ as many; at half the peak, p99 is 2.16 times p50.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import dataclasses
+import multiprocessing
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 
 from rnnapp.serving import AsyncClient, Client
@@ -47,6 +53,47 @@ def block(call: Callable[[], Any]) -> list[float]:
     return times[WARM:]
 
 
+def wait_in_thread(connection: Connection, seconds: float) -> None:
+    """A gRPC server that waits instead of a model, and answers for how long it did, in seconds."""
+
+    def wait() -> bytes:
+        begun = time.perf_counter()
+        time.sleep(seconds)
+        return str(time.perf_counter() - begun).encode()
+
+    async def handle(content: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        return await asyncio.to_thread(wait)
+
+    async def serve() -> None:
+        server = grpc.aio.server()
+        handlers = {"Wait": grpc.unary_unary_rpc_method_handler(handle)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("Bare", handlers),))
+        connection.send(server.add_insecure_port("localhost:0"))
+        await server.start()
+        await server.wait_for_termination()
+
+    asyncio.run(serve())
+
+
+@contextlib.contextmanager
+def bare(seconds: float, content: bytes) -> Iterator[Callable[[], float]]:
+    """Asks a server that waits; returns what a request took beyond the waiting, in milliseconds."""
+    here, there = multiprocessing.Pipe()
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=wait_in_thread, args=(there, seconds), daemon=True)
+    process.start()
+    with grpc.insecure_channel(f"localhost:{here.recv()}") as channel:
+        method = channel.unary_unary("/Bare/Wait")
+
+        def ask() -> float:
+            begun = time.perf_counter()
+            waited = float(method(content))
+            return 1e3 * (time.perf_counter() - begun - waited)
+
+        yield ask
+    process.kill()
+
+
 def overhead(export: Path, spec: LoadSpec, blocks: int) -> None:
     """One client, one request at a time; the model alone before each block."""
     from rnnapp.serving.server.saved_model import SavedModel
@@ -54,17 +101,26 @@ def overhead(export: Path, spec: LoadSpec, blocks: int) -> None:
     model, name = SavedModel(export / "serving" / "1"), spec.signature
     signature = model.signatures[name]
     inputs = signature.checked(drawn(signature, spec.lengths)[0])
-    alone, asked = [], []
-    with served(export) as server, Client(server.address, server.name) as client:
+    content = b"".join(array.tobytes() for array in inputs.values())
+    alone, asked, floor = [], [], []
+    with (
+        served(export) as server,
+        Client(server.address, server.name) as client,
+        bare(statistics.median(block(lambda: model.run(name, inputs))) / 1e3, content) as ask,
+    ):
         for _ in range(blocks):
             alone.append(block(lambda: model.run(name, inputs)))
             asked.append(block(lambda: client.predict(inputs, signature=name)))
+            floor.append([ask() for _ in range(WARM + BLOCK)][WARM:])
     print("                p10      p50      p90  milliseconds")
-    for title, times in (("model alone", alone), ("over gRPC", asked)):
+    for title, times in (("model alone", alone), ("over gRPC", asked), ("bare gRPC", floor)):
         p10, p50, p90 = np.percentile(times, [10, 50, 90])
         print(f"{title:12}{p10:8.2f} {p50:8.2f} {p90:8.2f}")
     added = np.median(asked) - np.median(alone)
-    print(f"server and client together add {added:.2f} ms at p50\n")
+    print(
+        f"server and client together add {added:.2f} ms at p50, of which gRPC itself is "
+        f"{np.median(floor):.2f} ms\n"
+    )
 
 
 async def throughput(export: Path, spec: LoadSpec) -> None:

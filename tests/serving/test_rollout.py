@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,25 @@ def test_a_new_version_is_served_without_a_lost_request(words: Path, tmp_path: P
             while (states := _states(asking_rest)) != {2: "AVAILABLE", 1: "END"}:
                 assert time.monotonic() < limit, states
     assert set(seen) == {1, 2} and seen.index(2) > 0
+
+
+def test_a_version_that_is_gone_takes_no_memory(words: Path, tmp_path: Path) -> None:
+    """What TensorFlow's graphs hold refers to them: what a rollout leaves must be looked for."""
+    export = Path(shutil.copytree(words, tmp_path / "words"))
+    with running(export, local()) as server, client(server, "rest") as asking:
+        model = server.model.versions[1].model._model  # TensorFlow's
+        graph = weakref.ref(model.signatures["padded"].graph)
+        del model
+        gc.disable()  # which might come upon it by chance
+        try:
+            bring(words, export)
+            limit = time.monotonic() + 60
+            while _states(asking) != {2: "AVAILABLE", 1: "END"}:
+                assert time.monotonic() < limit
+                time.sleep(0.05)
+        finally:
+            gc.enable()
+        assert graph() is None
 
 
 def _states(asking: Client) -> dict[int, str]:
