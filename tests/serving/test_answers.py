@@ -65,10 +65,29 @@ def test_mixed_lengths_share_a_batch(
 
 def _calls(server: Server) -> float:
     """Calls of the signature `padded` so far."""
+    return _metric(server, 'rnnapp_serving_batch_rows_count{signature="padded"')
+
+
+def _metric(server: Server, begin: str) -> float:
+    """The sum of the lines that begin so."""
     with urllib.request.urlopen(server.url + "/monitoring/prometheus/metrics") as answer:
         lines = answer.read().decode().splitlines()
-    wanted = 'rnnapp_serving_batch_rows_count{signature="padded"'
-    return sum(float(line.split()[-1]) for line in lines if line.startswith(wanted))
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(begin))
+
+
+def test_requests_take_longer_than_the_calls_that_answer_them(server: Server) -> None:
+    """Metrics of both, whose difference is what the server adds."""
+    names = ("model_seconds_sum", "request_seconds_sum", "model_seconds_count", "batch_rows_count")
+
+    def read() -> np.ndarray:
+        return np.array([_metric(server, f"rnnapp_serving_{name}{{") for name in names])
+
+    before = read()
+    with client(server, "grpc") as asking:
+        for _ in range(3):  # one at a time: each is a call
+            asking.predict(np.zeros((1, 2400), np.float32))
+    model, request, calls, batches = read() - before
+    assert 0 < model < request and calls == batches == 3
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])

@@ -25,7 +25,7 @@ from rnnapp.serving.server.saved_model import SavedModel
 from rnnapp.serving.server.service import Service
 from rnnapp.serving.server.settings import ServerSpec
 from rnnapp.serving.server.versions import Loaded, Model, versions_in
-from rnnapp.serving.signatures import Signature
+from rnnapp.serving.signatures import Arrays, Signature
 
 logger = logging.getLogger("rnnapp.serving")
 WARM_STEPS = 16  # length of the sequences of a first call, in steps of the model
@@ -114,9 +114,15 @@ class Server:
         return loaded
 
     def _batcher(self, number: int, model: Loaded, signature: Signature) -> Batcher:
+        seconds = self._metrics.model_seconds(number, signature.name)
+
+        def run(inputs: Arrays) -> Arrays:
+            with seconds.time():
+                return model.run(signature.name, inputs)
+
         return Batcher(
             signature,
-            lambda inputs: model.run(signature.name, inputs),
+            run,
             self._spec.batch,
             self._slots,
             self._metrics.rows(number, signature.name),

@@ -42,6 +42,18 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._model_seconds = Histogram(
+            "rnnapp_serving_model_seconds",
+            "Time of each call of the model",
+            ["version", "signature"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+
+    def model_seconds(self, version: int, signature: str) -> Histogram:
+        """What times a signature's calls."""
+        return self._model_seconds.labels(str(version), signature)
+
     def rows(self, version: int, signature: str) -> Callable[[int], None]:
         """What counts the rows of a signature's calls."""
         return self._rows.labels(str(version), signature).observe
