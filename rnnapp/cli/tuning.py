@@ -70,7 +70,8 @@ def tune(
     max_quality_loss: Annotated[
         float,
         typer.Option(
-            help="By what share of its model's quality that file may be worse; else a trial fails."
+            help="By what share of its model's quality that file may be worse; else it is not "
+            "measured, and where size or time count, the trial fails."
         ),
     ] = 0.01,
     export: Annotated[

@@ -1,13 +1,13 @@
 """A process of a search: the chief, who says what to try, or a worker, who tries it.
 
     python -m rnnapp.tuning FOLDER [--trials N] [--until SECONDS] [--workers N]
-                                   [--without WORKER] [--parent PID]
-    python -m rnnapp.tuning FOLDER --conclude    the best run and the report, at the end
+                                   [--without WORKER] [--conclude] [--parent PID]
+    python -m rnnapp.tuning FOLDER --conclude    the best run and the report, as things are
 
 Which of them it is, and where the chief is, stands in keras-tuner's environment:
 KERASTUNER_TUNER_ID (`chief`, `worker-1`, ...), KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT.
 The folder is one that `rnnapp tune` made, on a disk that all processes share. Started again, each
-goes on where it was.
+goes on where it was. A chief with `--conclude` leaves the best run and the report at the end.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main(
     parser.add_argument("--parent", type=int)
     parser.add_argument("--conclude", action="store_true")
     asked = parser.parse_args(arguments)
-    if asked.conclude:
+    if asked.conclude and not oracles.is_chief():
         _conclude(asked.folder)
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a trial notes that it was stopped
@@ -59,6 +59,8 @@ def main(
         _take_part(asked.folder, budget, workers, runner)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    if asked.conclude:
+        _conclude(asked.folder)
 
 
 def _take_part(
@@ -71,6 +73,7 @@ def _take_part(
     if oracles.is_chief():
         with alone(folder / CHIEF_LOCK, "another chief"):
             oracle = oracles.make(plan, folder / "oracle.json", budget, workers)
+            print(f"The chief waits for workers; {len(oracle.trials)} trials so far.", flush=True)
             oracles.tuner(oracle, folder).search()
         return
     beat = beat_of(folder, name)

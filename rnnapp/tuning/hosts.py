@@ -23,7 +23,9 @@ is started again by its own line: a worker takes up its trial, the chief its sea
 is not started again keeps its trial, and the chief waits for it; start the chief anew with
 `--without worker-2`, say, to give that one's trial to others. Nobody notices here that a worker
 hangs: its file FOLDER/workers/worker-2.beat is older than its last step of training then. Whoever
-reaches the port can give the chief orders: keep it inside your own network."""
+reaches the port can give the chief orders: keep it inside your own network. The chief says which
+trials end, and leaves the best run and the report when all have; to have them as things are:
+`python -m rnnapp.tuning FOLDER --conclude`."""
 
 
 def commands(folder: Path, hosts: Sequence[str], trials: int) -> str:
@@ -36,17 +38,22 @@ def commands(folder: Path, hosts: Sequence[str], trials: int) -> str:
     """
     require(bool(hosts), "hosts", "names with commas between, one at least", ",".join(hosts))
     workers, port = worker_names(len(hosts)), port_of(folder)
-    chief = _words(folder, f"--trials={trials}", f"--workers={len(hosts)}")
-    lines = [f"# {hosts[0]}: the chief", _line("chief", "0.0.0.0", port, chief)]
+    lines = [
+        f"# {hosts[0]}: the chief",
+        _line("chief", "0.0.0.0", port, _chief(folder, trials, len(hosts))),
+    ]
     for host, worker in zip(hosts, workers, strict=True):
         lines += [f"# {host}: {worker}", _line(worker, hosts[0], port, _words(folder))]
-    lines += ["# anywhere, when all have ended: the best run, and the report"]
-    return "\n".join([*lines, shlex.join(_words(folder, "--conclude"))])
+    return "\n".join(lines)
 
 
 def port_of(folder: Path) -> int:
     """The chief's port, which is another for most other searches of the same host."""
     return FIRST_PORT + zlib.crc32(os.fsencode(folder)) % PORTS
+
+
+def _chief(folder: Path, trials: int, workers: int) -> list[str]:
+    return _words(folder, f"--trials={trials}", f"--workers={workers}", "--conclude")
 
 
 def _words(folder: Path, *options: str) -> list[str]:
@@ -60,8 +67,7 @@ def _line(name: str, address: str, port: int, words: Sequence[str]) -> str:
 
 _HEAD = Template("""\
 # The volume claim `$claim` holds $mount, with $folder as it was made here, and the data at the
-# path they have here. When all Jobs have ended, where it is mounted:
-#   $conclude
+# path they have here. When all Jobs have ended, the best run and the report are in $folder.
 apiVersion: v1
 kind: Service
 metadata: {name: $search}
@@ -110,10 +116,9 @@ def manifest(folder: Path, image: str, workers: int, trials: int) -> str:
     """
     port, search = port_of(folder), _name(folder)
     shared = {"search": search, "claim": CLAIM, "mount": str(folder.parent), "image": image}
-    conclude = shlex.join(_words(folder, "--conclude"))
-    parts = [_HEAD.substitute(shared, folder=folder.name, conclude=conclude, port=port)]
-    chief = _words(folder, f"--trials={trials}", f"--workers={workers}")
-    parts.append(_job(shared, environment("chief", "0.0.0.0", port), chief))
+    parts = [_HEAD.substitute(shared, folder=folder.name, port=port)]
+    own = environment("chief", "0.0.0.0", port)
+    parts.append(_job(shared, own, _chief(folder, trials, workers)))
     for name in worker_names(workers):
         own, beat = environment(name, search, port), shlex.quote(str(beat_of(folder, name)))
         alive = json.dumps(f"find {beat} -mmin -{PATIENCE_SECONDS / 60:.0f} | grep -q .")

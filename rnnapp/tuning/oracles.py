@@ -16,10 +16,10 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from threadpoolctl import threadpool_limits
 
 from rnnapp.runs import write_json
+from rnnapp.tuning import records, table
 from rnnapp.tuning.bayesian import Bayesian
 from rnnapp.tuning.objectives import Metrics
 from rnnapp.tuning.plan import Plan
-from rnnapp.tuning.records import failures_rule
 from rnnapp.tuning.space import Choice, Tunable, defaults
 
 CHIEF = "chief"
@@ -69,7 +69,7 @@ class Durable:
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """What to try next: the spec's own values first, so that all others are held to them."""
-        if self.budget.spent(len(self.trials)) or failures_rule(list(self._failures())):
+        if self.budget.spent(len(self.trials)) or records.failures_rule(list(self._failures())):
             return {"status": TrialStatus.STOPPED}
         if not self.trials and self.plan.search != "hyperband":
             values = defaults(self.plan.spec, self.plan.space)
@@ -87,6 +87,8 @@ class Durable:
         """Ends a trial once: a worker that was given up for dead may come back with it."""
         if trial.trial_id not in self.end_order:
             super().end_trial(trial)  # type: ignore[misc]
+            if is_chief() and (record := records.read(self.path.parent, int(trial.trial_id))):
+                print(table.line(record, self.plan.metric[0]), flush=True)
 
     def save(self) -> None:
         """Writes the oracle and all its trials."""
@@ -157,7 +159,7 @@ def make(plan: Plan, path: Path, budget: Budget, workers: Iterable[str] = ()) ->
         objective=keras_tuner.Objective("told", "min"),
         hyperparameters=hyperparameters(plan),
         seed=plan.seed + 1,  # zero is none to keras-tuner
-        max_consecutive_failed_trials=2**31,  # `failures_rule` says when to stop
+        max_consecutive_failed_trials=2**31,  # `records.failures_rule` says when
         **options,
     )
     oracle.plan, oracle.path, oracle.budget = plan, path, budget

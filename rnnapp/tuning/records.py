@@ -34,7 +34,7 @@ class Record:
         us: Median time of a step, or of a call where there are none, in microseconds.
         quantized: `measure`, `quality` and `model_quality` by the certificate, of that file.
         seconds: Time by stage, `total` among them.
-        stage: Where a failed trial failed.
+        stage: Where it failed, or where the file failed that was to be measured.
         error: Why.
     """
 
@@ -59,6 +59,14 @@ class Record:
     def finished(self) -> bool:
         """Whether it has come to an end."""
         return self.state != "running"
+
+    @property
+    def fault(self) -> str:
+        """What went wrong with it, on a line; "" if nothing did."""
+        if not self.error:
+            return ""
+        what = "failed" if self.state == "failed" else "was not measured: it failed"
+        return f"{what} in {self.stage}: {self.error.splitlines()[0]}"
 
     @property
     def metrics(self) -> Metrics:

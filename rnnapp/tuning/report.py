@@ -122,11 +122,10 @@ def _rows(plan: Plan, found: Sequence[Record]) -> Iterator[str]:
         cells = [str(record.number), record.state, *_figures(record)]
         cells += [str(record.values.get(path, "")) for path in plan.space]
         yield f"| {' | '.join(cells)} |"
-    failed = [record for record in found if record.state == "failed"]
     yield ""
-    for record in failed:
-        reason = record.error.splitlines()[0]
-        yield f"- trial {record.number} failed in {record.stage}: `{reason.replace('`', chr(39))}`"
+    for record in found:
+        if record.fault:
+            yield f"- trial {record.number} {record.fault.replace('`', chr(39))}"
 
 
 def _figures(record: Record) -> list[str]:

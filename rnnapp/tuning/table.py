@@ -60,10 +60,10 @@ def _lines(console: Any, metric: str) -> Show:
 def line(record: Record, metric: str) -> str:
     """A trial on a line."""
     if record.state == "failed":
-        said = f"failed in {record.stage}: {record.error.splitlines()[0]}"
+        said = record.fault
     else:
         figures = [f"{metric} {record.quality:.4g}", *_measures(record)]
-        said = f"{record.state}: {', '.join(figures)}"
+        said = "; ".join([f"{record.state}: {', '.join(figures)}", *filter(None, [record.fault])])
     return f"Trial {record.number} {said} ({' '.join(map(_short, record.settings))})"
 
 

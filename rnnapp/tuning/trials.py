@@ -91,7 +91,7 @@ class Trials:
             with self._at("training"):
                 record = self._trained(record)
             if self.plan.export and record.state != "pruned":
-                record = self._measured(record)
+                record = self._measured_if_it_can_be(record)
             ended = "completed" if record.state == "running" else record.state
             record = dataclasses.replace(record, state=ended)
         except KeyboardInterrupt:  # not the trial's fault, so not its attempt
@@ -99,8 +99,7 @@ class Trials:
             raise
         except Exception as error:  # of any kind: the search goes on around it
             traceback.print_exc()
-            reason = f"{type(error).__name__}: {error}"[:2000]
-            record = dataclasses.replace(record, state="failed", stage=self._stage, error=reason)
+            record = self._with_fault(dataclasses.replace(record, state="failed"), error)
         finally:
             keras.backend.clear_session()
             gc.collect()
@@ -157,6 +156,20 @@ class Trials:
             return found[0], found[1:]
 
         return curves
+
+    def _measured_if_it_can_be(self, record: Record) -> Record:
+        """The record of an exported run; where quality alone counts, it counts without a file."""
+        try:
+            return self._measured(record)
+        except Exception as error:
+            if self.plan.objective.measured:
+                raise
+            traceback.print_exc()
+            return self._with_fault(record, error)
+
+    def _with_fault(self, record: Record, error: Exception) -> Record:
+        reason = f"{type(error).__name__}: {error}"[:2000]
+        return dataclasses.replace(record, stage=self._stage, error=reason)
 
     def _measured(self, record: Record) -> Record:
         """The record of an exported run."""

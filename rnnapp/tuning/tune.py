@@ -90,7 +90,8 @@ def tune(
         max_step_us: What one step may take on this machine, in microseconds.
         export: Whether to export trials and measure them.
         format: What is measured; see `Plan`.
-        max_quality_loss: By what share of its model's quality that file may be worse.
+        max_quality_loss: By what share of its model's quality that file may be worse; else it is
+            not measured, and where size or time count, the trial fails.
         prune: Whether to stop hopeless trials early; see `Plan`.
         workers: Processes that try at the same time.
         seed: Of what is drawn.

@@ -12,7 +12,7 @@ import pytest
 from rnnapp import Run
 from rnnapp.keeper import TrainingError
 from rnnapp.runs import write_json
-from rnnapp.tuning import records, trials
+from rnnapp.tuning import records, table, trials
 from rnnapp.tuning.objectives import Objective
 from rnnapp.tuning.plan import Plan, beat_of, trial_folder
 from rnnapp.tuning.pruning import Watch, hopeless, running_best
@@ -97,15 +97,30 @@ def test_a_quality_that_is_no_number_is_a_failure(
     assert Trials(plan(), tmp_path)(0, VALUES) == {"failed": 1.0}
 
 
-def test_an_export_that_fails_is_a_failure_with_a_quality(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("objective", "state", "metrics", "said"),
+    [
+        (Objective(), "completed", {"cost": 0.25}, "was not measured: it failed in export: "),
+        (Objective(max_bytes=9000), "failed", {"failed": 1.0}, "failed in export: "),
+    ],
+)
+def test_an_export_that_fails_counts_where_files_count(
+    objective: Objective,
+    state: str,
+    metrics: dict[str, float],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It was trained well, and is of no use on a device."""
+    """It was trained well; of a bound it is not known whether it is met."""
     monkeypatch.setattr(trials, "train", training())
     monkeypatch.setattr(trials.measuring, "export_trial", failing(RuntimeError("converter")))
-    assert Trials(plan(export=True), tmp_path)(0, VALUES) == {"failed": 1.0}
+    assert Trials(plan(export=True, objective=objective), tmp_path)(0, VALUES) == metrics
     record = records.read(tmp_path, 0)
-    assert record and (record.stage, record.quality) == ("export", 0.75)
+    assert record and (record.state, record.quality) == (state, 0.75)
+    assert record.fault == said + "RuntimeError: converter"
+    assert record.fault in table.line(record, "val_accuracy")
+    assert records.best([record], objective) == (record if state == "completed" else None)
 
 
 def test_a_trial_that_was_killed_is_resumed_and_given_up_at_last(

@@ -6,7 +6,9 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ import rnnapp
 from rnnapp import Run
 from rnnapp.exporting.export import read_manifest
 from rnnapp.tuning import oracles, records, table, tune
+from rnnapp.tuning.__main__ import main
 from rnnapp.tuning.crew import CHIEF, Crew
 from rnnapp.tuning.importance import importance
 from rnnapp.tuning.objectives import Objective
@@ -163,6 +166,29 @@ def test_a_report_tells_what_was_tried(tmp_path: Path, kept: None) -> None:
     for record in done.trials:
         assert f"<td>{record.values['model.units']}</td>" in page
     assert done.front and done.best in done.front
+
+
+def test_a_chief_says_which_trials_end_and_leaves_the_best(
+    tmp_path: Path, kept: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On another machine nobody else does."""
+    folder = tmp_path / "a"
+    plan().begin(folder)
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", CHIEF)
+
+    def search(oracle: oracles.Durable) -> None:
+        """As the workers of a chief would."""
+        oracles.work(oracle, "worker-1", Fake(plan(), folder, seconds=0))
+
+    monkeypatch.setattr(
+        oracles, "tuner", lambda oracle, _: SimpleNamespace(search=partial(search, oracle))
+    )
+    main([str(folder), "--trials=3", "--conclude"])
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(maxsplit=2)[:2] for line in said[1:4]] == [
+        ["Trial", str(n)] for n in range(3)
+    ]
+    assert said[4].startswith("The best is trial") and (folder / "report.html").exists()
 
 
 def test_bounds_that_nothing_meets_end_in_a_report_all_the_same(tmp_path: Path) -> None:
