@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import logging
 import signal
@@ -164,6 +165,7 @@ def serve(export: Path, spec: ServerSpec, ready: Callable[[Server], None]) -> No
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ended.set)
         _warn_if_open(spec)
+        gc.freeze()  # else all that TensorFlow holds is looked through now and then, for 0.2 s
         ready(server)
         await ended.wait()
         logger.info("answering what is under way, for at most %g s", spec.grace_seconds)

@@ -238,7 +238,7 @@ class Model:
             version.idle.clear()
             await version.idle.wait()
         version.batchers, version.model = {}, None
-        gc.collect()  # its graphs are cycles: each rollout would take 35 MB
+        _collect()
         version.state = State.END
         logger.info("%s: version %d is unloaded", self.name, version.number)
 
@@ -254,6 +254,15 @@ class Model:
                 await self.poll()
             except Exception as error:  # of a disk that is away for a while, say
                 logger.error("%s: its folder cannot be read. %s", self.name, error)
+
+
+def _collect() -> None:
+    """Frees a model that is gone: its graphs are cycles, which `serve` has frozen, perhaps."""
+    frozen = gc.get_freeze_count()
+    gc.unfreeze()
+    gc.collect()
+    if frozen:
+        gc.freeze()
 
 
 def versions_in(folder: Path, beside: Callable[[int], Path]) -> dict[int, object]:
