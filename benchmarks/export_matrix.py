@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import rnnapp
-from rnnapp.exporting.export import read_manifest
+from rnnapp.manifests import read_manifest
 
 FORMS = {
     "one layer": ("num_layers=1",),

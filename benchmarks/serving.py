@@ -2,13 +2,14 @@
 
     python benchmarks/serving.py EXPORT
 
-prints the median time of a call of the model in this process and of a request to it over gRPC, in
-blocks of either by turns: TensorFlow's threads spin for a while after a call, which slows a server
-down that is asked at once. Beside them stands what gRPC itself adds: a request of as many bytes to
-a server that only waits in a thread for as long as the model takes; and what the server adds to the
-model from when gRPC brings a request till it takes the answer, in the mean, by its metrics. Then
-the requests a second of many clients, with batches and without, by turns; and the latencies of
-requests at random times at half the rate that batches reached.
+prints how long a server takes from its start to its first answer. Then the median time of a call of
+the model in this process and of a request to it over gRPC, in blocks of either by turns:
+TensorFlow's threads spin for a while after a call, which slows a server down that is asked at once.
+Beside them stands what gRPC itself adds: a request of as many bytes to a server that only waits in
+a thread for as long as the model takes; and what the server adds to the model from when gRPC brings
+a request till it takes the answer, in the mean, by its metrics. Then the requests a second of many
+clients, with batches and without, by turns; and the latencies of requests at random times at half
+the rate that batches reached.
 
 One run on two cores, of the GRU that `rnnapp quickstart` exports: a call takes 4.12 ms alone and
 6.04 ms over gRPC, 1.92 ms more, of which gRPC itself is 1.03 ms, and the server itself 0.61 ms in
@@ -122,17 +123,17 @@ def overhead(export: Path, spec: LoadSpec, blocks: int) -> None:
     inputs = signature.checked(drawn(signature, spec.lengths)[0])
     content = b"".join(array.tobytes() for array in inputs.values())
     times: dict[str, list[list[float]]] = {"model alone": [], "over gRPC": [], "bare gRPC": []}
-    with (
-        served(export) as server,
-        Client(server.address, server.name) as client,
-        bare(statistics.median(block(lambda: model.run(name, inputs))) / 1e3, content) as ask,
-    ):
-        client.predict(inputs, signature=name)  # the first one of a length is traced
+    begun = time.perf_counter()
+    with served(export) as server, Client(server.address, server.name) as client:
+        client.predict(inputs, signature=name)
+        print(f"the first answer comes {time.perf_counter() - begun:.1f} s after the start\n")
         before = beyond_model(server.url)
-        for _ in range(blocks):
-            times["model alone"].append(block(lambda: model.run(name, inputs)))
-            times["over gRPC"].append(block(lambda: client.predict(inputs, signature=name)))
-            times["bare gRPC"].append([ask() for _ in range(WARM + BLOCK)][WARM:])
+        waiting = statistics.median(block(lambda: model.run(name, inputs))) / 1e3
+        with bare(waiting, content) as ask:
+            for _ in range(blocks):
+                times["model alone"].append(block(lambda: model.run(name, inputs)))
+                times["over gRPC"].append(block(lambda: client.predict(inputs, signature=name)))
+                times["bare gRPC"].append([ask() for _ in range(WARM + BLOCK)][WARM:])
         seconds, count = np.subtract(beyond_model(server.url), before)
     print("                p10      p50      p90  milliseconds")
     for title, each in times.items():

@@ -39,12 +39,12 @@ import numpy as np
 import psutil
 from matplotlib.figure import Figure
 
+from rnnapp.manifests import read_manifest
 from rnnapp.serving import AsyncClient, Prediction
 from rnnapp.serving.load.loops import Outcome, opened, poisson, run
 from rnnapp.serving.load.measuring import LoadSpec, peak, requests_of
 from rnnapp.serving.load.processes import Served, served
 from rnnapp.serving.load.report import Load, load_of, percentiles, table
-from rnnapp.serving.server.integrity import read_manifest
 from rnnapp.serving.signatures import Arrays
 
 SHARE = 0.7  # of the peak
@@ -139,7 +139,7 @@ async def soak(
     server: Served, export: Path, spec: LoadSpec, seconds: float
 ) -> tuple[Load, list[Outcome], Seen]:
     """Loads a server: the peak, what became of each request at a share of it, and what was seen."""
-    seen, unit = Seen(), int(read_manifest(export / "manifest.json")["unit"])
+    seen, unit = Seen(), int(read_manifest(export)["unit"])
     async with AsyncClient(server.address, server.name, retries=0) as client:
         requests = await requests_of(client, spec, unit)
         expected = answers(export, requests, spec.signature)

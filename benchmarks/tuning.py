@@ -1,12 +1,12 @@
 """What a search over settings finds in half an hour, and what a second worker is worth.
 
     python benchmarks/tuning.py search  --data VOICES --out tuned [--minutes 30]
-    python benchmarks/tuning.py workers --data VOICES --out pairs [--trials 6]
+    python benchmarks/tuning.py workers --data VOICES --out pairs [--trials 6] [--rounds 2]
 
 VOICES is a folder of recordings, such as `rnnapp quickstart` makes. `search` looks for better
 settings of speech commands with two workers, and then tries the best trial and the task's own
 settings, which are trial 0, on the test split; its sizes are of the integer step. `workers` makes
-the same trials, of a random search, with one worker and with two, of a thread each, by turns. Both
+the same trials, of a random search, with one worker and with two, of a core each, by turns. Both
 print what trials take beyond training, export and measuring.
 """
 
@@ -20,12 +20,11 @@ from typing import Annotated
 import typer
 
 from rnnapp import Run, evaluate, tune
-from rnnapp.tuning.crew import ONE_THREAD
+from rnnapp.tuning.crew import THREADS
 from rnnapp.tuning.plan import trial_folder
 from rnnapp.tuning.records import Record, shown_size
 
 TASK = "speech_commands"
-ROUNDS = 2
 app = typer.Typer(help=__doc__, add_completion=False)
 Data = Annotated[Path, typer.Option(help="A folder of recordings.")]
 Out = Annotated[Path, typer.Option(help="A folder for the searches.")]
@@ -67,12 +66,14 @@ def search(
 
 
 @app.command()
-def workers(data: Data, out: Out, trials: int = 6, set_: Settings = None) -> None:
+def workers(data: Data, out: Out, trials: int = 6, rounds: int = 2, set_: Settings = None) -> None:
     """Trials an hour of one worker and of two."""
-    os.environ.update(ONE_THREAD)
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    cores = sorted(os.sched_getaffinity(0))
     rates: dict[int, list[float]] = {1: [], 2: []}
-    for turn in range(ROUNDS):
+    for turn in range(rounds):
         for count, found in rates.items():
+            os.sched_setaffinity(0, cores[:count])
             done = tune(
                 TASK,
                 data,

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines import audio_files, audio_index, audio_store, audio_tfds, augmentation, noise, rooms
+from pipelines.ahead import cores, made_ahead
 from pipelines.audio_index import Clip
 from pipelines.audio_spec import NO_AUGMENTATION, AudioSpec, AugmentationSpec
 from pipelines.audio_store import ClipStore
@@ -142,9 +143,8 @@ class AudioPipeline(Fitted):
 
         make = self._augmented(seed) if training else self._plain
         passes = tf.data.Dataset.range(tf.int64.max if repeat else 1)
-        batches = passes.flat_map(one_pass).map(make, num_parallel_calls=tf.data.AUTOTUNE)
-        known = tf.data.INFINITE_CARDINALITY if repeat else self.num_batches(split, batch_size)
-        return batches.apply(tf.data.experimental.assert_cardinality(known)).prefetch(4)
+        batches = passes.flat_map(one_pass).map(make, num_parallel_calls=cores())
+        return made_ahead(batches, self.num_batches(split, batch_size), repeat)
 
     def num_batches(self, split: str, batch_size: int) -> int:
         """How many batches a pass over a split has.

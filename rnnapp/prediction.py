@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnapp import decoding, overrides
+from rnnapp.manifests import MANIFEST, read_manifest
 from rnnapp.specs import require
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BATCH = 64
 _NEAREST = ("float", "float16", "dynamic")  # files of an export, the nearest to its model first
+NEEDED = ("name", "spec")  # of a manifest
 TOKENIZER = "tokenizer"  # the folder of an export of texts that says how they become token ids
 
 Read = Callable[[Sequence[str | os.PathLike]], Any]
@@ -126,7 +127,7 @@ def writer_of(source: str | os.PathLike, settings: Sequence[str] = ()) -> Writer
     """
     folder = Path(source)
     if _exported(folder):
-        spec = manifest_of(folder)["spec"]
+        spec = read_manifest(folder, NEEDED)["spec"]
         make = _WRITERS.get(spec["task"])
         return make(folder, spec, settings) if make else None
     from rnnapp.runs import Run  # whose tasks load TensorFlow
@@ -172,29 +173,7 @@ _WRITERS: dict[str, Callable[[Path, dict[str, Any], Sequence[str]], Writer]] = {
 
 
 def _exported(folder: Path) -> bool:
-    return (folder / "manifest.json").is_file()
-
-
-def manifest_of(folder: Path) -> dict[str, Any]:
-    """What an export was made from.
-
-    Args:
-        folder: An export folder.
-
-    Raises:
-        OSError: If it has no manifest.
-        ValueError: If the folder holds another manifest: web pages have one as well.
-    """
-    path = folder / "manifest.json"
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        manifest["spec"]["task"] + manifest["name"]
-    except (ValueError, LookupError, TypeError) as error:
-        raise ValueError(
-            f"{folder} must be a run or an export folder, as `rnnapp train` and `rnnapp export` "
-            f"write them. Received: another {path.name}: {error!r}"
-        ) from error
-    return manifest
+    return (folder / MANIFEST).is_file()
 
 
 def changed_by(settings: Sequence[str], spec: Any) -> Any:
@@ -250,7 +229,7 @@ def _of_texts(folder: Path, file: Path) -> tuple[Read, Answer]:
     from pipelines.text import files, tokenization
     from rnnapp.device import SequenceClassifier
 
-    settings, model = manifest_of(folder)["spec"]["pipeline"], SequenceClassifier(file)
+    settings, model = read_manifest(folder, NEEDED)["spec"]["pipeline"], SequenceClassifier(file)
     tokenizer = tokenization.load(folder / TOKENIZER)
 
     def read(inputs: Sequence[str | os.PathLike]) -> list[list[int]]:

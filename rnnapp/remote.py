@@ -18,7 +18,8 @@ from pipelines.text.sides import Sides
 from pipelines.text.spec import PairSpec
 from rnnapp import decoding, overrides
 from rnnapp.generation import LOGITS, GenerationSpec, Generator
-from rnnapp.prediction import TOKENIZER, Predictor, changed_by, manifest_of
+from rnnapp.manifests import read_manifest
+from rnnapp.prediction import NEEDED, TOKENIZER, Predictor, changed_by
 from rnnapp.serving import Client, Stream
 from rnnapp.serving.signatures import DEFAULT, Arrays
 from rnnapp.specs import require
@@ -70,7 +71,7 @@ class Remote:
             ServingError: If the server does not answer.
             ImportError: If what it needs is not installed.
         """
-        manifest = manifest_of(self.export) if self.export else {}
+        manifest = read_manifest(self.export, NEEDED) if self.export else {}
         client = self._client(self.model or manifest.get("name", MODEL))
         with ExitStack() as stack:
             stack.callback(client.close)

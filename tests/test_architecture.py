@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 # From the ground up; a module imports from lower floors only. `rnnapp` itself stands near the top:
 # its public names are for users, and a part that took them would reach every floor.
 FLOORS = (
-    {"specs", "overrides", "progress", "files", "records", "device", "pipelines"},
+    {"specs", "overrides", "progress", "files", "manifests", "records", "device", "pipelines"},
     {
         *("layers", "losses", "metrics", "decoding", "plots", "replay", "checkpoints"),
         *("averaging", "token_losses", "translation_metrics", "translation_spec", "finetuning"),

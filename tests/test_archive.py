@@ -80,7 +80,7 @@ def test_errors_of_workers_are_told(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{}")
     open_ = functools.partial(Predictor.of, tmp_path)
     for workers in (1, 2):
-        with pytest.raises(ValueError, match="must be a run or an export folder"):
+        with pytest.raises(ValueError, match="must be an export folder"):
             list(answers(open_, INPUTS, workers))
     sent = pickle.loads(pickle.dumps(ServingError(Code.UNAVAILABLE, "away")))
     assert (sent.code, sent.message, str(sent)) == (Code.UNAVAILABLE, "away", "UNAVAILABLE: away")

@@ -13,7 +13,8 @@ import pytest
 import tensorflow as tf
 
 from rnnapp import FORMATS, TASKS, Run, predict, verify
-from rnnapp.exporting.export import MODEL, REPLAY, read_manifest
+from rnnapp.exporting.export import MODEL, REPLAY
+from rnnapp.manifests import read_manifest
 
 from .conftest import READER_FORMATS, TRANSLATOR_FORMATS, WRITER_FORMATS
 

@@ -45,10 +45,10 @@ def test_an_export_answers_any_file_like_its_run(
 
 @pytest.mark.parametrize(
     "manifest",
-    ["{}", "[]", "{", '{"name": "a page", "spec": {}}', '{"spec": null}', '{"spec": "a task"}'],
+    ["{}", "[]", "{", '{"name": "a page", "spec": {}}', '{"files": {}, "name": "a page"}'],
 )
 def test_manifests_of_others_are_no_exports(manifest: str, tmp_path: Path) -> None:
     """Web pages have a manifest.json as well."""
     (tmp_path / "manifest.json").write_text(manifest)
-    with pytest.raises(ValueError, match="must be a run or an export folder"):
+    with pytest.raises(ValueError, match="must be an export folder"):
         predict(tmp_path, ["a.wav"])

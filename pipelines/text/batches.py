@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from pipelines.ahead import cores, made_ahead
 from pipelines.base import SPLITS, require
 from pipelines.text import store
 from pipelines.text.tokenization import BEGIN, END, PADDING
@@ -116,8 +117,8 @@ def batches(
         rows, sizes = tf.ensure_shape(rows, [None]), tf.ensure_shape(sizes, [None])
         return tf.data.Dataset.from_tensor_slices(tf.RaggedTensor.from_row_lengths(rows, sizes))
 
-    made = passes(one_pass, epoch, repeat).map(load, num_parallel_calls=tf.data.AUTOTUNE)
-    return finished(made, len(plan.sizes), repeat)
+    made = passes(one_pass, epoch, repeat).map(load, num_parallel_calls=cores())
+    return made_ahead(made, len(plan.sizes), repeat)
 
 
 def passes(
@@ -132,12 +133,6 @@ def passes(
     """
     numbers = tf.data.Dataset.range(tf.int64.max if repeat else 1)
     return numbers.flat_map(lambda after: one_pass(tf.cast(epoch, tf.int64) + after))
-
-
-def finished(dataset: tf.data.Dataset, count: int, repeat: bool) -> tf.data.Dataset:
-    """Declares how many batches a dataset has, and has them made ahead."""
-    known = tf.data.INFINITE_CARDINALITY if repeat else count
-    return dataset.apply(tf.data.experimental.assert_cardinality(known)).prefetch(4)
 
 
 def shifted(targets: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from pipelines.ahead import cores, made_ahead
 from pipelines.base import SPLITS, Fitted, Progress
 from pipelines.text import batches, files, state, store, tokenization, windows
 from pipelines.text.documents import Documents, Origin
@@ -148,8 +149,8 @@ class CorpusPipeline(Fitted):
             return inputs, tf.ensure_shape(targets, shape)
 
         made = batches.passes(one_pass, epoch, repeat)
-        made = made.map(load, num_parallel_calls=tf.data.AUTOTUNE)
-        return batches.finished(made, len(laid), repeat)
+        made = made.map(load, num_parallel_calls=cores())
+        return made_ahead(made, len(laid), repeat)
 
     def texts(self, split: str, batch_size: int) -> Iterator[str]:
         """The texts of a split's windows, in the order of `dataset` outside training.

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from pipelines.base import SPLITS, BadInputWarning, Fitted, Progress
-from pipelines.text import batches, files, index, state, store, tokenization
+from pipelines.base import BadInputWarning, Progress
+from pipelines.text import files, index, state, store, tokenization
+from pipelines.text.bucketed import Bucketed, Load
 from pipelines.text.graph import TokenizerGraph
 from pipelines.text.index import Example
 from pipelines.text.spec import TextSpec
@@ -20,7 +21,7 @@ from pipelines.text.tokenization import Tokenizer
 __all__ = ["TextPipeline", "TextSpec"]
 
 
-class TextPipeline(Fitted):
+class TextPipeline(Bucketed):
     """Labelled texts as batches `({"token_ids", "lengths"}, labels)`, padded on the right.
 
     Args:
@@ -79,87 +80,10 @@ class TextPipeline(Fitted):
         return self.tokenizer.vocabulary
 
     @property
-    def splits(self) -> dict[str, int]:
-        """How many texts each split has."""
-        return {split: len(self._rows(split)) for split in SPLITS}
-
-    @property
     def element_spec(self) -> tuple[dict[str, tf.TensorSpec], tf.TensorSpec]:
         """The batches' types: token ids (batch, timesteps), lengths and labels, all int32."""
         vector = tf.TensorSpec([None], tf.int32)
         return {"token_ids": tf.TensorSpec([None, None], tf.int32), "lengths": vector}, vector
-
-    def dataset(
-        self,
-        split: str,
-        batch_size: int,
-        *,
-        training: bool = False,
-        seed: int = 0,
-        epoch: tf.Variable | int = 0,
-        repeat: bool = False,
-    ) -> tf.data.Dataset:
-        """Batches of a split, texts of similar length together.
-
-        Args:
-            split: "train", "validation" or "test".
-            batch_size: Texts of mean length in a batch; there are more of shorter ones, and fewer
-                of longer ones, so that batches hold about as many tokens each.
-            training: Shuffle as (seed, epoch) says and nothing else.
-            seed: The run's seed.
-            epoch: Which pass this is. A variable (on the CPU) is read anew by each iteration, so
-                that one dataset object serves all epochs.
-            repeat: Go on with the passes that follow, without end and without a pause between
-                two, for `fit(steps_per_epoch=pipeline.num_batches(...))`.
-
-        Returns:
-            A dataset of `({"token_ids": int32 (batch, timesteps), "lengths": int32 (batch,)},
-            labels int32 (batch,))`.
-
-        Raises:
-            ValueError: If the split is unknown or empty.
-        """
-        numbers = {label: number for number, label in enumerate(self.labels)}
-        labels = np.array([numbers[example.label] for example in self.examples], np.int32)
-        lengths = self._ids.lengths
-
-        def copy(rows: np.ndarray) -> tuple[np.ndarray, ...]:
-            return self._ids.gather(rows), lengths[rows], labels[rows]
-
-        def load(rows: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-            ids, counts, targets = tf.numpy_function(copy, [rows], [tf.int32] * 3)
-            inputs = {
-                "token_ids": tf.ensure_shape(ids, [None, None]),  # (batch, timesteps)
-                "lengths": tf.ensure_shape(counts, [None]),
-            }
-            return inputs, tf.ensure_shape(targets, [None])
-
-        return batches.batches(
-            self._plan(split, batch_size),
-            load,
-            training=training,
-            seed=seed,
-            epoch=epoch,
-            repeat=repeat,
-        )
-
-    def texts(self, split: str, batch_size: int) -> Iterator[str]:
-        """The raw texts of a split, in the order in which `dataset` has them outside training.
-
-        Args:
-            split: "train", "validation" or "test".
-            batch_size: As in `dataset`.
-        """
-        rows, _ = self._plan(split, batch_size).ordered()
-        yield from map(self._texts.text, rows)
-
-    def num_batches(self, split: str, batch_size: int) -> int:
-        """How many batches a pass over a split has.
-
-        Raises:
-            ValueError: If the split is unknown or empty.
-        """
-        return len(self._plan(split, batch_size).sizes)
 
     def encode(self, *raw: str | Path) -> dict[str, np.ndarray]:
         """Makes the inputs of one batch, as training sees them.
@@ -278,13 +202,29 @@ class TextPipeline(Fitted):
     def _encode(self, text: str) -> np.ndarray:
         return np.array(self.tokenizer.encode(text)[: self.spec.max_tokens], np.int32)
 
-    def _rows(self, split: str) -> np.ndarray:
-        return np.flatnonzero([example.split == split for example in self.examples])
+    def _lengths(self) -> np.ndarray:
+        return self._ids.lengths[:, None]
 
-    def _plan(self, split: str, batch_size: int) -> batches.Plan:
-        batches.check_split(split, self.splits)
-        rows = self._rows(split)
-        return batches.plan(rows, self._ids.lengths[rows, None], batch_size)
+    def _loader(self) -> Load:
+        numbers = {label: number for number, label in enumerate(self.labels)}
+        labels = np.array([numbers[example.label] for example in self.examples], np.int32)
+        lengths = self._ids.lengths
+
+        def copy(rows: np.ndarray) -> tuple[np.ndarray, ...]:
+            return self._ids.gather(rows), lengths[rows], labels[rows]
+
+        def load(rows: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+            ids, counts, targets = tf.numpy_function(copy, [rows], [tf.int32] * 3)
+            inputs = {
+                "token_ids": tf.ensure_shape(ids, [None, None]),  # (batch, timesteps)
+                "lengths": tf.ensure_shape(counts, [None]),
+            }
+            return inputs, tf.ensure_shape(targets, [None])
+
+        return load
+
+    def _text(self, row: int) -> str:
+        return self._texts.text(row)
 
 
 def _texts(

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from pipelines.base import SPLITS, Fitted, Progress
+from pipelines.base import Progress
 from pipelines.text import batches, files, index, state, store, tokenization
+from pipelines.text.bucketed import Bucketed, Load
 from pipelines.text.graph import TokenizerGraph
 from pipelines.text.index import Example
 from pipelines.text.sides import Sides
@@ -20,7 +21,7 @@ from pipelines.text.tokenization import BEGIN, Tokenizer
 __all__ = ["PairPipeline", "PairSpec"]
 
 
-class PairPipeline(Fitted):
+class PairPipeline(Bucketed):
     """Pairs as batches `({"source_ids", "source_lengths", "target_ids"}, targets)`.
 
     All is padded on the right. `target_ids` begin with the begin token, as a decoder is fed, and
@@ -99,89 +100,11 @@ class PairPipeline(Fitted):
         return self.target.vocabulary
 
     @property
-    def splits(self) -> dict[str, int]:
-        """How many pairs each split has."""
-        return {split: len(self._rows(split)) for split in SPLITS}
-
-    @property
     def element_spec(self) -> tuple[dict[str, tf.TensorSpec], tf.TensorSpec]:
         """The batches' types: ids (batch, timesteps) and lengths (batch,), all int32."""
         ids = tf.TensorSpec([None, None], tf.int32)
         lengths = tf.TensorSpec([None], tf.int32)
         return {"source_ids": ids, "source_lengths": lengths, "target_ids": ids}, ids
-
-    def dataset(
-        self,
-        split: str,
-        batch_size: int,
-        *,
-        training: bool = False,
-        seed: int = 0,
-        epoch: tf.Variable | int = 0,
-        repeat: bool = False,
-    ) -> tf.data.Dataset:
-        """Batches of a split, pairs of similar lengths together.
-
-        Args:
-            split: "train", "validation" or "test".
-            batch_size: Pairs of mean length in a batch; there are more of shorter ones, and fewer
-                of longer ones, so that batches hold about as many tokens each.
-            training: Shuffle as (seed, epoch) says and nothing else.
-            seed: The run's seed.
-            epoch: Which pass this is. A variable (on the CPU) is read anew by each iteration, so
-                that one dataset object serves all epochs.
-            repeat: Go on with the passes that follow, without end and without a pause between
-                two, for `fit(steps_per_epoch=pipeline.num_batches(...))`.
-
-        Returns:
-            A dataset of `({"source_ids": int32 (batch, source timesteps), "source_lengths": int32
-            (batch,), "target_ids": int32 (batch, target timesteps)}, targets int32 (batch, target
-            timesteps))`.
-
-        Raises:
-            ValueError: If the split is unknown or empty.
-        """
-        lengths = self._source_ids.lengths
-
-        def copy(rows: np.ndarray) -> tuple[np.ndarray, ...]:
-            fed, asked = batches.shifted([self._target_ids[row] for row in rows])
-            return self._source_ids.gather(rows), lengths[rows], fed, asked
-
-        def load(rows: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-            source, counts, fed, asked = tf.numpy_function(copy, [rows], [tf.int32] * 4)
-            inputs = {
-                "source_ids": tf.ensure_shape(source, [None, None]),  # (batch, source timesteps)
-                "source_lengths": tf.ensure_shape(counts, [None]),
-                "target_ids": tf.ensure_shape(fed, [None, None]),  # (batch, target timesteps)
-            }
-            return inputs, tf.ensure_shape(asked, [None, None])
-
-        return batches.batches(
-            self._plan(split, batch_size),
-            load,
-            training=training,
-            seed=seed,
-            epoch=epoch,
-            repeat=repeat,
-        )
-
-    def num_batches(self, split: str, batch_size: int) -> int:
-        """How many batches a pass over a split has.
-
-        Raises:
-            ValueError: If the split is unknown or empty.
-        """
-        return len(self._plan(split, batch_size).sizes)
-
-    def texts(self, split: str, batch_size: int) -> Iterator[str]:
-        """The sources of a split, in the order of `dataset` outside training.
-
-        Args:
-            split: "train", "validation" or "test".
-            batch_size: As in `dataset`.
-        """
-        rows, _ = self._plan(split, batch_size).ordered()
-        yield from (self._texts.text(2 * self._places[row]) for row in rows)
 
     def sentences(self, split: str) -> list[tuple[str, str]]:
         """The pairs of a split as they were read.
@@ -300,14 +223,29 @@ class PairPipeline(Fitted):
             if progress:
                 progress(row + 1, len(read))
 
-    def _rows(self, split: str) -> np.ndarray:
-        return np.flatnonzero([example.split == split for example in self.examples])
+    def _lengths(self) -> np.ndarray:
+        return np.stack([self._source_ids.lengths, self._target_ids.lengths + 1], axis=1)
 
-    def _plan(self, split: str, batch_size: int) -> batches.Plan:
-        batches.check_split(split, self.splits)
-        rows = self._rows(split)
-        lengths = np.stack([self._source_ids.lengths, self._target_ids.lengths + 1], axis=1)
-        return batches.plan(rows, lengths[rows], batch_size)
+    def _loader(self) -> Load:
+        lengths = self._source_ids.lengths
+
+        def copy(rows: np.ndarray) -> tuple[np.ndarray, ...]:
+            fed, asked = batches.shifted([self._target_ids[row] for row in rows])
+            return self._source_ids.gather(rows), lengths[rows], fed, asked
+
+        def load(rows: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+            source, counts, fed, asked = tf.numpy_function(copy, [rows], [tf.int32] * 4)
+            inputs = {
+                "source_ids": tf.ensure_shape(source, [None, None]),  # (batch, source timesteps)
+                "source_lengths": tf.ensure_shape(counts, [None]),
+                "target_ids": tf.ensure_shape(fed, [None, None]),  # (batch, target timesteps)
+            }
+            return inputs, tf.ensure_shape(asked, [None, None])
+
+        return load
+
+    def _text(self, row: int) -> str:
+        return self._texts.text(2 * self._places[row])
 
 
 def _sides(

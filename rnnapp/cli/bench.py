@@ -135,10 +135,10 @@ def _server(target: str, model: str, protocol: str) -> Iterator[tuple[str, str, 
         yield target, model, None
         return
     require(not model, "model", "left out: an export is served by its own name", model)
+    from rnnapp.manifests import read_manifest
     from rnnapp.serving.load.processes import served
-    from rnnapp.serving.server.integrity import read_manifest
 
-    unit = int(read_manifest(Path(target) / "manifest.json").get("unit", 1))
+    unit = int(read_manifest(Path(target)).get("unit", 1))
     with served(Path(target)) as server:
         yield (server.address if protocol == "grpc" else server.url), server.name, unit
 

@@ -34,7 +34,7 @@ def export(
 ) -> None:
     """Exports a trained model, and proves that every file agrees with it."""
     import rnnapp
-    from rnnapp.exporting.export import read_manifest
+    from rnnapp.manifests import read_manifest
 
     folder = rnnapp.export(
         run,

@@ -85,7 +85,7 @@ def tune(
         ),
     ] = True,
     workers: Annotated[
-        int, typer.Option(help="Processes that try at the same time, a thread each.")
+        int, typer.Option(help="Processes that try at the same time, and share the cores.")
     ] = 1,
     patience: Annotated[
         float,

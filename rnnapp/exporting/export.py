@@ -11,15 +11,18 @@ from typing import Any
 import rnnapp.layers  # noqa: F401  registers what a model is made of
 from rnnapp import progress
 from rnnapp.exporting.certificate import MAX_QUALITY_LOSS, certify
-from rnnapp.exporting.folder import MODEL, REPLAY, read_manifest, write
+from rnnapp.exporting.folder import MODEL, REPLAY, write
 from rnnapp.exporting.formats import FORMATS
 from rnnapp.exporting.proof import ExportError
 from rnnapp.exporting.reference import reference_of
 from rnnapp.files import sha256
+from rnnapp.manifests import read_manifest
 from rnnapp.replay import Replay
 from rnnapp.runs import Run
 
-__all__ = ["ExportError", "export", "read_manifest", "verify"]
+__all__ = ["ExportError", "export", "verify"]
+
+NEEDED = {"files", "formats", "max_quality_loss", "streaming", "unit"}  # what `verify` reads
 
 
 def export(
@@ -61,7 +64,7 @@ def export(
             "another folder by --out."
         )
     if target.exists():
-        read_manifest(target)  # nothing but an export is replaced
+        read_manifest(target, NEEDED)  # nothing but an export is replaced
     target.parent.mkdir(parents=True, exist_ok=True)
     # Beside the target, on the same disk, so that the finished folder has but to be renamed.
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
@@ -87,7 +90,7 @@ def verify(folder: str | os.PathLike) -> dict[str, Any]:
     import keras
 
     folder = Path(folder)
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder, NEEDED)
     changed = [
         name
         for name, entry in manifest["files"].items()
@@ -125,7 +128,7 @@ def _take_place(folder: Path, target: Path, replaced: Path, overwrite: bool) -> 
     """Moves `folder` to `target`; what stood there goes to `replaced`, or back if that fails."""
     try:
         if overwrite and target.exists():
-            read_manifest(target)  # it may have appeared since the export began
+            read_manifest(target, NEEDED)  # it may have appeared since the export began
             target.rename(replaced)
         folder.rename(target)  # fails where something is, unless it is an empty folder
     except BaseException:  # Control-C as well: `replaced` is about to go with the scratch folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from rnnapp.exporting.proof import prove
 from rnnapp.exporting.runtimes import version_of
 from rnnapp.files import sha256
 from rnnapp.layers.streaming import NotCausalError, StepModel
+from rnnapp.manifests import MANIFEST
 from rnnapp.replay import Replay
 from rnnapp.runs import Run, write_json
 
@@ -24,33 +24,6 @@ if TYPE_CHECKING:
 
 MODEL, REPLAY = "source/model.keras", "source/replay.npz"
 TOKENIZER = "tokenizer"  # of a model of texts; `predict` looks for it
-MANIFEST = {"files", "formats", "max_quality_loss", "streaming", "unit"}  # what `verify` reads
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of an export folder.
-
-    Args:
-        folder: An export folder.
-
-    Returns:
-        What `manifest.json` holds, with all of `MANIFEST` in it.
-
-    Raises:
-        ValueError: If the folder holds no export.
-    """
-    path = folder / "manifest.json"
-    must = f"{folder} must be an export folder, as `rnnapp export` writes it. Received: "
-    if not path.is_file():
-        raise ValueError(f"{must}a path without manifest.json")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{must}{path}, which is no JSON: {error}") from error
-    # Web pages and browser extensions have a manifest.json as well.
-    if not isinstance(manifest, dict) or not manifest.keys() >= MANIFEST:
-        raise ValueError(f"{must}{path}, which is no object with {', '.join(sorted(MANIFEST))}")
-    return manifest
 
 
 def write(run: Run, folder: Path, names: list[str], max_quality_loss: float) -> None:
@@ -91,7 +64,7 @@ def write(run: Run, folder: Path, names: list[str], max_quality_loss: float) -> 
         "streaming": source.no_step or True,
     }
     _write_card(run, folder, manifest, proof.certificate)
-    write_json(folder / "manifest.json", manifest)
+    write_json(folder / MANIFEST, manifest)
 
 
 def _write_card(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rnnapp.tuning.plan import TuningError, beat_of, worker_names
@@ -15,10 +17,8 @@ from rnnapp.tuning.plan import TuningError, beat_of, worker_names
 CHIEF, HERE = "chief", "127.0.0.1"
 PATIENCE_SECONDS = 1200.0  # without a step of training, or an end of an export
 GRACE_SECONDS = 10.0
-# What keeps a process to one thread; TensorFlow's two pools, and those of libraries below it.
-ONE_THREAD = dict.fromkeys(
-    ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1"
-)
+# How many threads TensorFlow's two pools have, and those of libraries below it.
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
 
 def environment(name: str, address: str, port: int) -> dict[str, str]:
@@ -35,7 +35,7 @@ class Crew:
 
     Args:
         folder: The search's folder.
-        workers: How many; more than one have a thread each.
+        workers: How many; several share out the cores, one each at least.
         trials: As in `Budget`.
         until: As in `Budget`.
         patience_seconds: How long a worker may give no sign of life.
@@ -54,6 +54,7 @@ class Crew:
     ) -> None:
         self.folder, self.patience_seconds = folder, patience_seconds
         self.names, self.port = worker_names(workers), _free_port()
+        self._cores = dict(zip(self.names, shares(_cores(), workers), strict=True))
         options = {"--trials": trials, "--until": until, "--workers": workers}
         given = [f"{name}={value}" for name, value in options.items() if value is not None]
         self._command = [sys.executable, "-m", module, str(folder), *given]
@@ -110,7 +111,9 @@ class Crew:
         return True
 
     def _start(self, name: str) -> None:
-        threads = ONE_THREAD if len(self.names) > 1 or name == CHIEF else {}
+        count = len(self._cores[name]) if name in self._cores else 1
+        alone = [name] == self.names
+        threads = {} if alone else dict.fromkeys(THREADS, str(count))
         hidden = {"CUDA_VISIBLE_DEVICES": "-1"} if name == CHIEF else {}
         defaults = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true", **threads}
         # A proxy for the world is none for this machine.
@@ -125,6 +128,10 @@ class Crew:
                 stderr=log,
                 start_new_session=True,  # Control-C is not for it; a kill takes children along
             )
+        if name in self._cores and hasattr(os, "sched_setaffinity"):
+            with contextlib.suppress(ProcessLookupError):
+                # Its reading of data has threads of its own, which would take the others' cores.
+                os.sched_setaffinity(self.processes[name].pid, self._cores[name])
 
     def _silent(self, name: str) -> float:
         """Seconds since a worker's last sign of life."""
@@ -144,6 +151,17 @@ class Crew:
         process = self.processes.get(name)
         if process and process.poll() is None:
             os.killpg(process.pid, number)
+
+
+def shares(cores: Sequence[int], workers: int) -> list[list[int]]:
+    """Which cores each worker has: all are used, and none by two while there are enough."""
+    return [[*cores[place::workers]] or [cores[place % len(cores)]] for place in range(workers)]
+
+
+def _cores() -> list[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return [*range(os.cpu_count() or 1)]
 
 
 def _free_port() -> int:

@@ -13,9 +13,9 @@ import pytest
 
 from rnnapp import FORMATS, Run, export, verify
 from rnnapp.exporting import export as exporting
-from rnnapp.exporting.export import read_manifest
-from rnnapp.exporting.folder import MANIFEST
+from rnnapp.exporting.export import NEEDED
 from rnnapp.exporting.formats import Source
+from rnnapp.manifests import read_manifest
 
 
 def refuse(source: Source, folder: Path, names: list[str]) -> list[str]:
@@ -107,7 +107,7 @@ def test_only_an_export_is_replaced(finished: Run, tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-@pytest.mark.parametrize("key", [None, *sorted(MANIFEST)])
+@pytest.mark.parametrize("key", [None, *sorted(NEEDED)])
 def test_a_manifest_of_something_else_is_no_export(
     key: str | None, finished: Run, exported: Path, tmp_path: Path
 ) -> None:

@@ -16,11 +16,11 @@ from ai_edge_litert import schema_py_generated as schema
 
 from rnnapp import CELLS, FORMATS, Run, export, predict
 from rnnapp.device import load
-from rnnapp.exporting.export import read_manifest
 from rnnapp.exporting.folder import source_of
 from rnnapp.exporting.formats import Source
 from rnnapp.exporting.proof import possible_formats
 from rnnapp.exporting.runtimes import RUNTIMES
+from rnnapp.manifests import read_manifest
 
 from .conftest import LABELS, untrained
 

@@ -13,11 +13,11 @@ import pytest
 from rnnapp import Run, device, export, train, verify
 from rnnapp.device.interpreter import TensorInfo
 from rnnapp.exporting.certificate import certify, failures
-from rnnapp.exporting.export import read_manifest
 from rnnapp.exporting.formats import FORMATS
 from rnnapp.exporting.reference import reference_of
 from rnnapp.exporting.runtimes import RUNTIMES, Runtime, SavedModel
 from rnnapp.exporting.translators import Clocked, TranslatorReference, translates
+from rnnapp.manifests import read_manifest
 from rnnapp.replay import Replay
 
 from ..conftest import TINY_TRANSLATOR

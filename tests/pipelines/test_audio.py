@@ -161,6 +161,7 @@ def test_repeated_passes_follow_each_other(folder: Path, clip_seconds: float | N
     count = pipeline.num_batches("train", 16)
     endless = pipeline.dataset("train", 16, training=True, seed=3, epoch=2, repeat=True)
     assert endless.cardinality() == tf.data.INFINITE_CARDINALITY
+    assert not endless.options().autotune.enabled  # nobody waits for its thread
     alone = [
         batch
         for epoch in (2, 3)

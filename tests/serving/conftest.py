@@ -14,8 +14,8 @@ import grpc
 import numpy as np
 import pytest
 
-from rnnapp.exporting.export import read_manifest
 from rnnapp.exporting.reference import Reference
+from rnnapp.manifests import read_manifest
 from rnnapp.replay import Replay
 from rnnapp.runs import Run
 from rnnapp.serving import Client

@@ -59,7 +59,7 @@ def test_a_version_comes_with_the_manifest_of_its_export(tmp_path: Path) -> None
         (lambda v: os.mkfifo(v / "saved_model.cpb"), "does not name it"),
         (lambda v: (v.parents[1] / "manifest.json").unlink(), "must be an export folder"),
         (lambda v: (v.parents[1] / "manifest.json").write_text("{"), "no JSON"),
-        (lambda v: (v.parents[1] / "manifest.json").write_text("[]"), "has no `files`"),
+        (lambda v: (v.parents[1] / "manifest.json").write_text("[]"), "no object with files"),
         (lambda v: (v.parents[1] / "manifest.json").write_text('{"files": {}}'), "in a manifest"),
     ],
 )

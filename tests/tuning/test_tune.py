@@ -12,13 +12,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import rnnapp
 from rnnapp import Run
-from rnnapp.exporting.export import read_manifest
+from rnnapp.manifests import read_manifest
 from rnnapp.tuning import oracles, records, table, tune
 from rnnapp.tuning.__main__ import main
-from rnnapp.tuning.crew import CHIEF, Crew
+from rnnapp.tuning.crew import CHIEF, Crew, shares
 from rnnapp.tuning.importance import importance
 from rnnapp.tuning.objectives import Objective
 from rnnapp.tuning.oracles import Budget
@@ -82,6 +84,8 @@ def test_kills_lose_no_trial_and_change_no_result(tmp_path: Path, at_root: None)
         return mine and record.begun > since
 
     with Crew(folder, 2, trials, module=FAKE) as crew:
+        cores = [os.sched_getaffinity(crew.processes[name].pid) for name in crew.names]
+        assert cores[0] != cores[1] or os.cpu_count() == 1
         kill(CHIEF, since=kill("worker-1", since=kill("worker-1", since=0.0)))
         wait_for(lambda: not crew.tend(0), crew)
     once = sorted(map(int, (folder / "ended.txt").read_text().split()))
@@ -111,6 +115,16 @@ def test_a_worker_that_hangs_is_killed_and_its_trial_runs_again(
         wait_for(lambda: crew.processes["worker-1"].pid != pid, crew)
         wait_for(lambda: not crew.tend(0), crew)
     assert sorted((tmp_path / "ended.txt").read_text().split()) == ["0", "1", "2"]
+
+
+@given(st.integers(1, 9), st.integers(1, 9))
+def test_workers_share_the_cores(cores: int, workers: int) -> None:
+    """Each has some, all are used, and none by two while there are enough."""
+    found = shares([*range(10, 10 + cores)], workers)
+    used = [core for share in found for core in share]
+    assert len(found) == workers and all(found)
+    assert set(used) == {*range(10, 10 + cores)}
+    assert len(used) == max(cores, workers)
 
 
 def test_a_crew_that_only_dies_is_given_up(tmp_path: Path) -> None:

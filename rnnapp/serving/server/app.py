@@ -16,10 +16,11 @@ from pathlib import Path
 
 import uvicorn
 
+from rnnapp.manifests import MANIFEST, read_manifest
 from rnnapp.serving.server import grpc_api
 from rnnapp.serving.server.batching import Batcher, Slots
 from rnnapp.serving.server.connections import Connection
-from rnnapp.serving.server.integrity import SAVED_MODELS, check, manifest_of, read_manifest
+from rnnapp.serving.server.integrity import SAVED_MODELS, check, manifest_of
 from rnnapp.serving.server.metrics import Metrics
 from rnnapp.serving.server.rest_api import RestApi
 from rnnapp.serving.server.saved_model import SavedModel
@@ -249,11 +250,11 @@ def _bound(host: str, port: int, patience: float) -> socket.socket:
 
 def _manifest(export: Path, trusted: bool) -> dict:
     """An export's manifest; of a folder that is trusted and has none, nothing."""
-    if trusted and not (export / "manifest.json").is_file():
+    if trusted and not (export / MANIFEST).is_file():
         if not export.is_dir():
             raise ValueError(f"{export} must be a folder.")
         return {}
-    return read_manifest(export / "manifest.json")
+    return read_manifest(export)
 
 
 def _versions_of(export: Path, trusted: bool) -> Path:

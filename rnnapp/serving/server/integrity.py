@@ -5,35 +5,15 @@ Checksums say that nothing was damaged or slipped in since; they do not say who 
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from rnnapp.files import sha256
+from rnnapp.manifests import MANIFEST, read_manifest
 
 SAVED_MODELS = "serving"  # the folder of an export that holds a folder for each version
 _IN_VERSION = re.compile(rf"{SAVED_MODELS}/\d+/(?P<name>.+)")
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """An export's manifest.
-
-    Raises:
-        ValueError: If the file is none.
-    """
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(
-            f"{path.parent} must be an export folder, as `rnnapp export` writes it. "
-            f"Received: a folder without {path.name}"
-        ) from None
-    except ValueError as error:
-        raise ValueError(f"{path} must be an export's manifest. It is no JSON: {error}") from error
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-        raise ValueError(f"{path} must be an export's manifest. It has no `files`")
-    return manifest
 
 
 def manifest_of(export: Path, version: int) -> Path:
@@ -47,7 +27,7 @@ def manifest_of(export: Path, version: int) -> Path:
         version: The version's number.
     """
     own = export / SAVED_MODELS / f"{version}.manifest.json"
-    return own if own.is_file() else export / "manifest.json"
+    return own if own.is_file() else export / MANIFEST
 
 
 def check(export: Path, version: int) -> None:
@@ -61,7 +41,7 @@ def check(export: Path, version: int) -> None:
         ValueError: If it does not; the message says which file.
     """
     folder, path = export / SAVED_MODELS / str(version), manifest_of(export, version)
-    expected = _checksums(read_manifest(path), version, own=path.name != "manifest.json")
+    expected = _checksums(read_manifest(path), version, own=path.name != MANIFEST)
     if not expected:
         raise ValueError(
             f"{folder} must be in a manifest. Copy the manifest.json of the export that it comes "

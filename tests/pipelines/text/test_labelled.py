@@ -152,6 +152,7 @@ def test_passes_follow_each_other(data: Path) -> None:
     count = pipeline.num_batches("train", 16)
     endless = pipeline.dataset("train", 16, epoch=2, repeat=True, **options)
     assert endless.cardinality() == tf.data.INFINITE_CARDINALITY
+    assert not endless.options().autotune.enabled  # nobody waits for its thread
     epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
     once = pipeline.dataset("train", 16, epoch=epoch, **options)
     for number in range(2):
