@@ -17,6 +17,7 @@ _PAGE = Template("""<!doctype html>
   :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
   body { max-width: 72rem; margin: auto; padding: 1rem }
   .wide { overflow-x: auto }
+  pre { white-space: pre-wrap }
   table { border-collapse: collapse; font-size: .9rem }
   th, td { padding: .25rem .75rem; border-bottom: 1px solid #8884; text-align: left }
   img { max-width: 100%; background: white; border-radius: .5rem; margin-block: .5rem }

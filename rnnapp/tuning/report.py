@@ -98,10 +98,11 @@ def _best(
         yield records.unmet(found, plan.objective) + "\n"
         return
     metric, first = plan.metric[0], found[0]
-    yield f"**Best: trial {best.number}**, {metric} {best.quality:.4g} on validation data"
+    said = f"**Best: trial {best.number}**, {metric} {best.quality:.4g} on validation data"
     if first.quality is not None and plan.search != "hyperband":
-        yield f" (trial {first.number}, the settings as they were: {first.quality:.4g})"
-    yield f".\n\n```\n{' '.join(f'--set {shlex.quote(each)}' for each in best.settings)}\n```\n"
+        said += f" (trial {first.number}, the settings as they were: {first.quality:.4g})"
+    yield f"{said}.\n"
+    yield f"```\n{' '.join(f'--set {shlex.quote(each)}' for each in best.settings)}\n```\n"
     figures = [f"{k} {v:.4g}" for k, v in test.items() if isinstance(v, int | float)]
     said = f": {', '.join(figures)}" if figures else f" could not be tried: {test.get('error')}"
     yield f"On the test split, looked at for this trial alone{said}.\n"
