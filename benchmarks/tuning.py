@@ -8,6 +8,12 @@ settings of speech commands with two workers, and then tries the best trial and 
 settings, which are trial 0, on the test split; its sizes are of the integer step. `workers` makes
 the same trials, of a random search, with one worker and with two, of a core each, by turns. Both
 print what trials take beyond training, export and measuring.
+
+One run each, on two cores, of the voices that `rnnapp quickstart` makes. `search`: in 30 minutes 18
+trials were begun, of which 10 were pruned; the task's own settings have 87.8 % of the test split,
+the best trial 93.9 %, an LSTM of 224 units. `workers --set epochs=5 --rounds 1`: 50.7 trials an
+hour of one worker, 86.5 of two, 1.71 times as many, although one of the two had nothing to do for
+the last third of the time; beyond training, export and measuring a trial takes 3.5 s, at most 3.7.
 """
 
 from __future__ import annotations
