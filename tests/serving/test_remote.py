@@ -132,7 +132,7 @@ def test_what_a_server_does_not_tell_is_asked_for(server: Server, words: Path) -
     with pytest.raises(ServingError, match=f"The model is called {server.name}") as caught:
         Remote(server.address).open()
     assert caught.value.code is Code.NOT_FOUND
-    with pytest.raises(OSError, match=r"manifest\.json"):
+    with pytest.raises(ValueError, match=r"must be an export folder.*manifest\.json"):
         Remote(server.address, export=words / "serving").open()
 
 
