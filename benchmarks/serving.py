@@ -11,10 +11,10 @@ a request till it takes the answer, in the mean, by its metrics. Then the reques
 clients, with batches and without, by turns; and the latencies of requests at random times at half
 the rate that batches reached.
 
-One run on two cores, of the GRU that `rnnapp quickstart` exports: the first answer comes 4.2 s after
-the start; a call takes 3.60 ms alone and 5.14 ms over gRPC, 1.54 ms more, of which gRPC itself is
-0.91 ms, and the server itself 0.51 ms in the mean; 32 clients get 213 answers a second without
-batches and 895 with them, 4.20 times as many; at half the peak, p99 is 2.31 times p50.
+One run on two cores, of the GRU that `rnnapp quickstart` exports: the first answer comes 4.2 s
+after the start; a call takes 3.60 ms alone and 5.14 ms over gRPC, 1.54 ms more, of which gRPC
+itself is 0.91 ms, and the server itself 0.51 ms in the mean; 32 clients get 213 answers a second
+without batches and 895 with them, 4.20 times as many; at half the peak, p99 is 2.31 times p50.
 """
 
 from __future__ import annotations
