@@ -132,8 +132,9 @@ def test_help_loads_neither_tensorflow_nor_keras() -> None:
 
 def test_exports_predict_without_tensorflow() -> None:
     """Seconds and a gigabyte that a file for devices does not need."""
-    used = "rnnapp.archive, rnnapp.remote, rnnapp.device.fixed, rnnapp.cli.prediction"
-    code = f"import sys, {used}; print('tensorflow' in sys.modules)"
+    modules = ("archive", "remote", "serving.client", "device.fixed", "cli.prediction")
+    imports = ", ".join(f"rnnapp.{module}" for module in modules)
+    code = f"import sys, {imports}; print('tensorflow' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
     )
