@@ -21,6 +21,10 @@ trained for 35 minutes. Of what it writes:
     GLOUCESTER:
     Had not thou done, my part, a woman's womb;
     And that woful to him, none revenged with your worth,
+
+`wikitext2` has a perplexity of 174.2 for the 244,102 words of the test text, by two tied LSTM
+layers, trained for 73 minutes on one core beside other work. The unigram model has 547.4, the
+5-gram Kneser-Ney model 249.5, 237.4 and 237.3 at discounts of 0.8, 0.9 and 0.95.
 """
 
 from __future__ import annotations
