@@ -11,13 +11,18 @@ of four. Figures are SacreBLEU's, of text as people would write it, against raw 
 source once, against all of its translations in the held-out tenth; and of each held-out pair,
 against its own translation alone.
 
-One run on 167,130 pairs of Tatoeba, English to French: 5,574,769 parameters, trained in 53.1
-minutes on two cores; 11,506 held-out sources.
+One run each on 167,130 pairs of Tatoeba, English to French; 11,506 held-out sources. With Luong's
+attention: 5,574,769 parameters, trained in 53.1 minutes on two cores. Without any: 6,099,057, in
+98.5 minutes on one core, with other work beside it.
 
-| search | BLEU, all references | of each pair alone | chrF | time |
-|---|---|---|---|---|
-| greedy | 39.98 | 35.37 | 58.97 | 73 s |
-| beam of 4 | 41.87 | 36.98 | 60.03 | 239 s (a test suite ran beside it) |
+| attention | search | BLEU, all references | of each pair alone | chrF | time |
+|---|---|---|---|---|---|
+| luong | greedy | 39.98 | 35.37 | 58.97 | 73 s |
+| luong | beam of 4 | 41.87 | 36.98 | 60.03 | 239 s, a test suite beside it |
+| none | greedy | 29.13 | 26.21 | 48.12 | 123 s, on one core |
+| none | beam of 4 | 31.82 | 28.22 | 47.63 | 220 s, on one core |
+
+So attention is worth 10.0 BLEU here with a beam, 10.9 without.
 """
 
 from __future__ import annotations
