@@ -35,12 +35,8 @@ import rnnapp
 
 SETTINGS = ("preset=sentences", "tokens=whitespace")
 LANGUAGE = (
-    *("tokens=whitespace", "lowercase=true", "document=line", "vocabulary_size=30000"),
-    *("min_count=2", "validation_percent=2", "testing_percent=0", "sequence_length=35"),
-    *("num_layers=2", "units=200", "embedding.dim=200", "tied=true"),
-    *("softmax=sampled", "num_sampled=1024", "weight_drop=0.2", "embedding.dropout=0.1"),
-    *("model.dropout=0.2", "output_dropout=0.2", "batch_size=64", "epochs=4"),
-    *("learning_rate=0.004", "weight_decay=0.01"),
+    *("preset=encoder", "tokens=whitespace", "lowercase=true"),
+    *("validation_percent=2", "testing_percent=0"),
 )
 TRANSFER = ("preset=transfer",)
 FOLDS = 10
@@ -65,13 +61,20 @@ def _transfer(options: argparse.Namespace, settings: tuple[str, ...]) -> None:
 
 
 def _report(options: argparse.Namespace, settings: tuple[str, ...]) -> None:
+    """Accuracies of the development and of the test split, by one model for each seed."""
     parts = ",".join(str(options.data / f"stsa.binary.{part}") for part in ("train", "dev", "test"))
-    figures = _figures(parts, options.out / "run", settings)
-    best = rnnapp.Run.open(options.out / "run").metrics()["training"]["val_accuracy"]
-    print(
-        f"dev accuracy {best:.1%}, test accuracy {figures['accuracy']:.1%} of "
-        f"{figures['examples']}, {_time(options.out / 'run')}"
-    )
+    accuracies = []
+    for seed in range(options.seeds):
+        folder = options.out / f"seed_{seed}"
+        run = _finished("text_classification", parts, folder, (*settings, f"seed={seed}"))
+        accuracies.append([run.metrics()["training"]["val_accuracy"]])
+        if not options.dev:
+            accuracies[-1].append(rnnapp.evaluate(run)["accuracy"])
+        said = ", ".join(f"{each:.1%}" for each in accuracies[-1])
+        print(f"seed {seed}: {said}, {_time(folder)}", flush=True)
+    means, deviations = np.mean(accuracies, axis=0), np.std(accuracies, axis=0)
+    for part, mean, deviation in zip(("dev", "test"), means, deviations, strict=False):
+        print(f"{part}: mean of {options.seeds} seeds {mean:.1%}, deviation {deviation:.1%}")
 
 
 def _mr(options: argparse.Namespace, settings: tuple[str, ...]) -> None:
@@ -122,5 +125,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, required=True, help="the folder of both data sets")
     parser.add_argument("--texts", type=Path, help="of `transfer`; by default the folder of DATA")
     parser.add_argument("--out", type=Path, default=Path("benchmark"), help="where runs go")
+    parser.add_argument("--seeds", type=int, default=3, help="of `sst2`, `transfer`: models")
+    parser.add_argument("--dev", action="store_true", help="the same: do not look at the test set")
     parser.add_argument("--set", action="append", help="KEY=VALUE, as of `rnnapp train`")
     main(parser.parse_args())

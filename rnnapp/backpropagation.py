@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnapp.averaging import TriggeredAverage
+from rnnapp.language import backward_model, head_of
 from rnnapp.layers.carrying import CarryingModel
 from rnnapp.layers.streaming import States
 from rnnapp.specs import LanguageSpec, TrainSpec, require
@@ -26,25 +27,31 @@ class TruncatedBackpropagation(keras.Model):
     figure `loss` is of tokens alone, in nats; of a pass without training it is the exact mean over
     all tokens, each predicted once, from those before it in its row.
 
+    Of a bidirectional language model, each window is read from its end as well. That stack begins
+    each window with zeros, since what follows a window is read after it; its own loss joins the
+    training's, and no figure.
+
     Args:
         model: What `language_model` built of `spec`; its weights are the ones that are trained.
         spec: The model's settings.
         train: The training's.
 
     Raises:
-        ValueError: If the training smooths labels, which no likelihood gains by.
+        ValueError: If the training smooths labels, which no likelihood gains by; or if it averages
+            the weights of a bidirectional model.
     """
 
     def __init__(self, model: keras.Model, spec: LanguageSpec, train: TrainSpec) -> None:
         super().__init__(name=f"{model.name}_training")
         smoothing = train.label_smoothing
         require(not smoothing, "label_smoothing", "0 for a language model", smoothing)
-        self.model, self.spec = model, spec
-        self.head = model.layers[-1] if not spec.tied else model.get_layer("embedding")
-        after = model.get_layer("output_dropout")
-        # What the last recurrent layer gives, before and after dropout.
-        self.reader = CarryingModel(keras.Model(model.inputs, [after.input, after.output]))
-        self.recurrent = [each for each in model.layers if isinstance(each, keras.layers.RNN)]
+        asgd = train.optimizer == "asgd"
+        must = "adamw for a bidirectional language model"
+        require(not (spec.bidirectional and asgd), "optimizer", must, train.optimizer)
+        self.model, self.spec, self.head = model, spec, head_of(model)
+        self.backwards = backward_model(spec, model) if spec.bidirectional else None
+        self.reader = _features(model)
+        self.backward_reader = _features(self.backwards) if self.backwards else None
         initial = self.reader.initial_states(train.batch_size)
         self.states = {
             name: self.add_weight(shape=zeros.shape, trainable=False, name=name)
@@ -52,7 +59,7 @@ class TruncatedBackpropagation(keras.Model):
         }
         self.seed_generator = keras.random.SeedGenerator()
         self.average = None
-        if train.optimizer == "asgd":
+        if asgd:
             self.average = TriggeredAverage(model.trainable_variables, train.averaging_patience)
         self.nats = keras.metrics.Mean(name="loss")
         self.forget()
@@ -68,6 +75,11 @@ class TruncatedBackpropagation(keras.Model):
         """What `fit` must be given."""
         return [Passes()]
 
+    @property
+    def beside(self) -> dict[str, keras.Model]:
+        """What a run keeps beside its model, by name: what has learnt to read from the end."""
+        return {"backwards": self.backwards} if self.backwards else {}
+
     def forget(self) -> None:
         """Sets all states to zeros, as a pass begins."""
         for state in self.states.values():
@@ -82,11 +94,14 @@ class TruncatedBackpropagation(keras.Model):
     def train_step(self, data: Batch) -> dict[str, tf.Tensor]:
         """One window of every row, and one step of the optimizer."""
         inputs, targets = data
+        token_ids, states = self._placed(inputs["token_ids"])
         with tf.GradientTape() as tape:
-            (raw, dropped), states = self._read(inputs["token_ids"], training=True)
-            nats = mean_over_tokens(self._training_nats(dropped, targets), targets)
-            loss = nats + self._activation_penalty(raw, dropped)
-        weights = self.model.trainable_variables
+            nats, loss, states = self._learnt(self.reader, token_ids, targets, states)
+            if self.backward_reader:
+                text = tf.reverse(tf.concat([token_ids, targets[:, -1:]], axis=1), axis=[1])
+                zeros = self.backward_reader.initial_states(text.shape[0])
+                loss += self._learnt(self.backward_reader, text[:, :-1], text[:, 1:], zeros)[1]
+        weights = self.trainable_variables
         gradients = [tf.convert_to_tensor(each) for each in tape.gradient(loss, weights)]
         self.optimizer.apply(gradients, weights)
         if self.average:
@@ -98,20 +113,30 @@ class TruncatedBackpropagation(keras.Model):
         """One window of every row, by averaged weights if they are averaged."""
         inputs, targets = data
         with keras.StatelessScope(self.average.mapping() if self.average else ()):
-            (_, features), states = self._read(inputs["token_ids"], training=False)
+            token_ids, states = self._placed(inputs["token_ids"])
+            (_, features), states = self.reader(token_ids, states)
             nats = crossentropy(self.head(features), targets)
         self._carry(states)
         return self._measured(mean_over_tokens(nats, targets), targets)
 
-    def _read(self, token_ids: tf.Tensor, training: bool) -> tuple[tuple, States]:
+    def _placed(self, token_ids: tf.Tensor) -> tuple[tf.Tensor, States]:
+        """A window with its number of rows, and the states that the window before it left."""
         rows = next(iter(self.states.values())).shape[0]
-        token_ids = tf.ensure_shape(token_ids, (rows, None))
-        kernels = {}
-        if training and self.spec.weight_drop:
-            for layer in self.recurrent:
-                kernels[layer.name] = self._dropped(layer.cell.recurrent_kernel)
         states = {name: state.value for name, state in self.states.items()}
-        return self.reader(token_ids, states, training, kernels)
+        return tf.ensure_shape(token_ids, (rows, None)), states
+
+    def _learnt(
+        self, reader: CarryingModel, token_ids: tf.Tensor, targets: tf.Tensor, states: States
+    ) -> tuple[tf.Tensor, tf.Tensor, States]:
+        """Nats a token of a window, its whole loss, and the states behind it."""
+        kernels = {}
+        if self.spec.weight_drop:
+            for layer in reader.model.layers:
+                if isinstance(layer, keras.layers.RNN):
+                    kernels[layer.name] = self._dropped(layer.cell.recurrent_kernel)
+        (raw, dropped), states = reader(token_ids, states, True, kernels)
+        nats = mean_over_tokens(self._training_nats(dropped, targets), targets)
+        return nats, nats + self._activation_penalty(raw, dropped), states
 
     def _dropped(self, kernel: keras.Variable) -> tf.Tensor:
         """A kernel without the weights that this batch does without (DropConnect)."""
@@ -165,6 +190,12 @@ class TruncatedBackpropagation(keras.Model):
     def _measured(self, nats: tf.Tensor, targets: tf.Tensor) -> dict[str, tf.Tensor]:
         self.nats.update_state(nats, tf.math.count_nonzero(targets, dtype=tf.float32))
         return {"loss": self.nats.result()}
+
+
+def _features(model: keras.Model) -> CarryingModel:
+    """What the last recurrent layer gives, before and after dropout."""
+    after = model.get_layer("output_dropout")
+    return CarryingModel(keras.Model(model.inputs, [after.input, after.output]))
 
 
 class Passes(keras.callbacks.Callback):

@@ -25,14 +25,44 @@ def language_model(
         (batch,), the true length of each; and with output `logits`, float32 (batch, timesteps,
         vocabulary_size). What it says past a true length means nothing.
     """
-    token_ids = keras.Input((None,), dtype="int32", name="token_ids")
-    lengths = keras.Input((), dtype="int32", name="lengths")
-    # Embedding
     dim = spec.embedding.dim
     if spec.tied:
         embedding = TiedEmbedding(vocabulary_size, dim, name="embedding")
     else:
         embedding = keras.layers.Embedding(vocabulary_size, dim, name="embedding")
+    if spec.softmax == "adaptive":
+        head = AdaptiveLogits(vocabulary_size, spec.cutoffs, name="logits")
+    else:
+        head = embedding if spec.tied else keras.layers.Dense(vocabulary_size, name="logits")
+    return _assembled(spec, embedding, head, name)
+
+
+def backward_model(spec: LanguageSpec, model: keras.Model) -> keras.Model:
+    """A model of text that is read from its end, with another's embedding and softmax.
+
+    The two together are the bidirectional language model of Peters et al. 2018 (arXiv:1802.05365).
+
+    Args:
+        spec: The settings of both.
+        model: What `language_model` built of them.
+
+    Returns:
+        A model of the same form with a recurrent stack of its own.
+    """
+    return _assembled(spec, model.get_layer("embedding"), head_of(model), f"{model.name}_backwards")
+
+
+def head_of(model: keras.Model) -> keras.Layer:
+    """The layer that gives a language model's logits; with `tied`, its embedding."""
+    return model.output._keras_history.operation
+
+
+def _assembled(
+    spec: LanguageSpec, embedding: keras.Layer, head: keras.Layer, name: str
+) -> keras.Model:
+    token_ids = keras.Input((None,), dtype="int32", name="token_ids")
+    lengths = keras.Input((), dtype="int32", name="lengths")
+    # Embedding
     x = embedding(token_ids)
     if spec.embedding.token_dropout:
         # One draw for all features of a timestep.
@@ -44,10 +74,6 @@ def language_model(
     x = _recurrent_stack(spec, x, lengths)
     x = keras.layers.SpatialDropout1D(spec.output_dropout, name="output_dropout")(x)
     # Head
-    if spec.softmax == "adaptive":
-        head = AdaptiveLogits(vocabulary_size, spec.cutoffs, name="logits")
-    else:
-        head = embedding if spec.tied else keras.layers.Dense(vocabulary_size, name="logits")
     return keras.Model([token_ids, lengths], head(x), name=name)
 
 

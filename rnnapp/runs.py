@@ -55,8 +55,15 @@ class Run:
         """The best model, in Keras' format."""
         return self.folder / "model.keras"
 
-    def load_model(self) -> keras.Model:
-        """The best model of the run.
+    def beside(self, name: str) -> Path:
+        """A model that the task trains beside the run's own; not all have any."""
+        return self.folder / f"{name}.keras"
+
+    def load_model(self, beside: str | None = None) -> keras.Model:
+        """The best model of the run, or one that was trained beside it.
+
+        Args:
+            beside: The other model's name.
 
         Raises:
             ValueError: If training has not come to an end.
@@ -70,7 +77,8 @@ class Run:
                 f"{self.folder} holds no finished model. Go on with: rnnapp train "
                 f"{self.spec.task} --out {self.folder} --resume"
             )
-        return keras.models.load_model(self.model_path, compile=False)
+        path = self.beside(beside) if beside else self.model_path
+        return keras.models.load_model(path, compile=False)
 
     def load_pipeline(self) -> Any:
         """The pipeline as it was fitted, without its data."""

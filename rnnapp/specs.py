@@ -238,6 +238,10 @@ class LanguageSpec:
         embedding: What the model reads tokens by.
         tied: Give tokens the same vectors in the softmax as in the embedding (Press and Wolf 2017,
             arXiv:1608.05859).
+        bidirectional: Train a second recurrent layer, which reads text from its end, beside the
+            first, with the same embedding and softmax (Peters et al. 2018, arXiv:1802.05365). Text
+            classification that starts from this run reads in both directions; what the run itself
+            evaluates, writes and exports is the model that reads forwards.
         dropout: Share of a layer's outputs dropped between recurrent layers in training. This and
             `output_dropout` are locked: the same features at every timestep of a window.
         output_dropout: Share of the last layer's outputs dropped in training.
@@ -259,6 +263,7 @@ class LanguageSpec:
     num_layers: int = 2
     embedding: EmbeddingSpec = EmbeddingSpec(dim=64)
     tied: bool = False
+    bidirectional: bool = False
     dropout: float = 0.1
     output_dropout: float = 0.1
     weight_drop: float = 0.0
@@ -283,6 +288,8 @@ class LanguageSpec:
             "false with softmax=adaptive, whose clusters have vectors of different sizes",
             self.tied,
         )
+        must = "1 with bidirectional=true: a classifier's second layer reads both directions"
+        require(not self.bidirectional or self.num_layers == 1, "num_layers", must, self.num_layers)
 
 
 @dataclass(frozen=True)

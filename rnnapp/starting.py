@@ -86,7 +86,7 @@ def _with_encoder(model: RNNSpec, theirs: LanguageSpec) -> RNNSpec:
         units=theirs.units,
         last_units=last if last != theirs.units else None,
         num_layers=theirs.num_layers,
-        bidirectional=False,
+        bidirectional=theirs.bidirectional,
         embedding=dataclasses.replace(model.embedding or EmbeddingSpec(), dim=theirs.embedding.dim),
     )
 
@@ -135,16 +135,37 @@ def take_over(run: Run, model: keras.Model, pipeline: Any) -> None:
     require(same, "start", "a run of the same vocabulary, token for token", start.folder)
     other = start.load_model()
     if start.spec.task != run.spec.task:
-        _take_encoder(model, other, start.spec.model)
+        _take_encoder(model, other, start)
         return
     labels, known = (getattr(each, "labels", None) for each in (pipeline, theirs))
     require(labels == known, "start", f"a run with the labels {labels}", known)
     _take_all(model, other, start)
 
 
-def _take_encoder(model: keras.Model, other: keras.Model, spec: LanguageSpec) -> None:
+def take_over_beside(run: Run, beside: dict[str, keras.Model]) -> None:
+    """Gives what a run trains beside its model the weights of what was trained so before.
+
+    Args:
+        run: The run.
+        beside: Models by name. One that the run that this one starts from had not stays as drawn,
+            but for what it shares with the run's own.
+    """
+    start = begun(run.spec)
+    for name, model in beside.items():
+        if start is not None and start.beside(name).is_file():
+            model.set_weights(start.load_model(beside=name).get_weights())
+
+
+def _take_encoder(model: keras.Model, other: keras.Model, start: Run) -> None:
+    spec = start.spec.model
     embeddings = other.get_layer("embedding").embeddings  # alone: a tied one has a bias, too
     model.get_layer("embedding").embeddings.assign(embeddings)
+    if spec.bidirectional:
+        name, both = f"{spec.cell}_1", model.get_layer("bidirectional_1")
+        both.forward_layer.set_weights(other.get_layer(name).get_weights())
+        backwards = start.load_model(beside="backwards")
+        both.backward_layer.set_weights(backwards.get_layer(name).get_weights())
+        return
     for number in range(1, spec.num_layers + 1):
         name = f"{spec.cell}_{number}"
         model.get_layer(name).set_weights(other.get_layer(name).get_weights())

@@ -197,6 +197,7 @@ def compiled(run: Run, pipeline: Any) -> keras.Model:
     steps = pipeline.num_batches("train", spec.train.batch_size) * spec.train.epochs
     chosen = optimizer(spec.train, steps, model)
     model = trainer(model, spec.model, spec.train) if trainer else _chunked(model, spec)
+    starting.take_over_beside(run, _beside(model))
     model.compile(
         optimizer=chosen,
         loss=run.task.loss(spec.train),
@@ -244,6 +245,7 @@ def _finish(model: keras.Model, pipeline: Any, keeper: Keeper) -> None:
     """Leaves the best model in the run folder, with what its exports will be held against."""
     run, folder = keeper.run, keeper.run.folder
     model.load_weights(keeper.best_weights)
+    beside = _beside(model)
     model = model.finished() if hasattr(model, "finished") else model
     _switch_off_recurrent_dropout(model)
     window, seed = window_of(pipeline), run.spec.train.seed
@@ -251,8 +253,16 @@ def _finish(model: keras.Model, pipeline: Any, keeper: Keeper) -> None:
         Replay.draw(pipeline, split, count, seed, window).save(folder / name)
     plots.history(folder / "history.csv", folder / "history.png")
     write_json(folder / "metrics.json", {**run.metrics(), "training": keeper.summary(model)})
+    for name, other in beside.items():
+        with replacing(run.beside(name)) as path:
+            other.save(path)
     with replacing(run.model_path) as path:  # last of all: a run with a model is finished
         model.save(path)
+
+
+def _beside(trainer: keras.Model) -> dict[str, keras.Model]:
+    """The models that a task trains beside a run's own, by name."""
+    return getattr(trainer, "beside", {})
 
 
 def _switch_off_recurrent_dropout(model: keras.Model) -> None:

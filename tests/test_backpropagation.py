@@ -15,6 +15,7 @@ from rnnapp import token_losses
 from rnnapp.backpropagation import TruncatedBackpropagation, log_probabilities
 from rnnapp.language import language_model
 from rnnapp.layers import CELLS
+from rnnapp.layers.carrying import CarryingModel
 from rnnapp.specs import EmbeddingSpec, LanguageSpec, TrainSpec
 
 from .layers.conftest import shuffled
@@ -121,13 +122,13 @@ def test_weights_are_dropped_for_a_batch_in_training_alone(
     pipeline = read(play)
     trainer = trained(pipeline, weight_drop=0.4, units=32, cell="gru")
     seen: list[dict[str, np.ndarray]] = []
-    reader = trainer.reader
+    read_on = CarryingModel.__call__
 
-    def spy(token_ids: Any, states: Any, training: bool = False, kernels: Any = None) -> Any:
+    def spy(self: Any, ids: Any, states: Any, training: bool = False, kernels: Any = None) -> Any:
         seen.append({name: kernel.numpy() for name, kernel in (kernels or {}).items()})
-        return reader(token_ids, states, training, kernels)
+        return read_on(self, ids, states, training, kernels)
 
-    monkeypatch.setattr(trainer, "reader", spy)
+    monkeypatch.setattr(CarryingModel, "__call__", spy)
     batch = next(iter(pipeline.dataset("train", ROWS, training=True)))
     trainer.train_step(batch)
     trainer.train_step(batch)
@@ -177,6 +178,43 @@ def test_large_softmaxes_train_what_is_measured(play: Path, softmax: str, tied: 
     trainer.nats.reset_state()
     # Twenty thousand draws leave an error of some thousandths; "adaptive" is exact.
     assert estimated == pytest.approx(float(trainer.test_step(batch)["loss"]), abs=0.02)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_each_window_is_read_from_its_end_too(play: Path, cell: str, tied: bool) -> None:
+    """By a stack of its own that learns reversed text, with the one embedding and softmax."""
+    pipeline = read(play)
+    inputs, targets = next(iter(pipeline.dataset("train", ROWS, training=True)))
+    trainer = trained(pipeline, cell=cell, tied=tied, bidirectional=True, num_layers=1)
+    shuffled(trainer.backwards)
+    plain = trained(pipeline, cell=cell, tied=tied, num_layers=1)
+    plain.model.set_weights(trainer.model.get_weights())
+    stack, name = trainer.backwards.get_layer(f"{cell}_1"), "embedding"
+    token_ids = tf.concat([inputs["token_ids"][:, :1], targets], axis=1)[:, ::-1]
+    lengths = tf.fill([ROWS], targets.shape[1])
+    with tf.GradientTape() as tape:
+        logits = trainer.backwards([token_ids[:, :-1], lengths])
+        nats = keras.losses.sparse_categorical_crossentropy(token_ids[:, 1:], logits, True)
+        loss = tf.reduce_mean(nats)
+    weights = [*stack.trainable_variables, trainer.model.get_layer(name).embeddings]
+    *own, of_embedding = (tf.convert_to_tensor(g) for g in tape.gradient(loss, weights))
+    before = [weight.numpy() for weight in weights]
+    figures = []
+    for each in (trainer, plain):
+        each.compile(optimizer=keras.optimizers.SGD(1.0), jit_compile=False)
+        figures.append(each.train_step((inputs, targets))["loss"])
+    np.testing.assert_allclose(figures[0], figures[1], **SUMS)  # of reading forwards
+    for weight, old, gradient in zip(stack.trainable_variables, before, own, strict=False):
+        np.testing.assert_allclose(weight, old - gradient, **SUMS)
+    both, forwards = (each.model.get_layer(name).embeddings for each in (trainer, plain))
+    np.testing.assert_allclose(both, forwards - of_embedding, **SUMS)
+
+
+def test_a_bidirectional_model_is_not_averaged(play: Path) -> None:
+    """Averages are of one model's validation."""
+    with pytest.raises(ValueError, match="`optimizer` must be adamw for a bidirectional"):
+        trained(read(play), {"optimizer": "asgd"}, bidirectional=True, num_layers=1)
 
 
 def test_padding_does_not_count() -> None:

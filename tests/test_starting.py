@@ -17,6 +17,10 @@ from rnnapp.tasks import TASKS
 from .conftest import TINY_WRITER
 from .test_training import Killed, kill_in_epoch
 
+BOTH = (
+    *TINY_WRITER,
+    *("tied=true", "num_layers=1", "bidirectional=true", "cell=gru", "epochs=2"),
+)
 READS = ("preset=ulmfit", "epochs=2", "batch_size=64")
 
 
@@ -26,6 +30,13 @@ def tied(tales: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     form = ("tied=true", "num_layers=2", "units=9", "dim=7", "cell=gru", "epochs=1")
     folder = tmp_path_factory.mktemp("runs") / "tied"
     return train("language_model", tales, folder, settings=[*TINY_WRITER, *form])
+
+
+@pytest.fixture(scope="module")
+def both(tales: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A language model that has read in both directions."""
+    folder = tmp_path_factory.mktemp("runs") / "both"
+    return train("language_model", tales, folder, settings=BOTH)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +81,23 @@ def test_an_encoder_comes_over_whole(
     assert begun.spec.model.num_layers == spec.num_layers
 
 
+def test_an_encoder_of_both_directions_comes_over_whole(both: Run, reviews: Path) -> None:
+    """What read from the end reads from the end, by the same embedding."""
+    model, _ = model_of(both, reviews)
+    forwards, backwards = both.load_model(), both.load_model(beside="backwards")
+    embeddings = [each.get_layer("embedding").embeddings for each in (model, forwards, backwards)]
+    for theirs in embeddings[1:]:
+        np.testing.assert_array_equal(embeddings[0], theirs)
+    layer = model.get_layer("bidirectional_1")
+    kernels = []
+    for mine, other in ((layer.forward_layer, forwards), (layer.backward_layer, backwards)):
+        theirs = other.get_layer("gru_1")
+        for ours, weight in zip(mine.weights, theirs.weights, strict=True):
+            np.testing.assert_array_equal(ours, weight)
+        kernels.append(theirs.cell.kernel.numpy())
+    assert np.abs(kernels[0] - kernels[1]).max() > 0.01  # two stacks, that have learnt apart
+
+
 def test_a_vocabulary_comes_over_whole(writer: Run, taught: Run) -> None:
     """Token for token, so that exports read as the encoder does; labels are the task's own."""
     mine, theirs = taught.load_pipeline(), writer.load_pipeline()
@@ -104,24 +132,46 @@ def test_a_killed_fine_tuning_goes_on_to_the_same_weights(
                 settings=[*READS, begin(writer)],
             )
     run = train("text_classification", out=tmp_path / "run", resume=True)
+    assert_same_state(run, taught)
+
+
+def assert_same_state(resumed: Run, whole: Run) -> None:
+    """Weights, optimizers and generators are the same, bit by bit."""
     with (
-        np.load(run.folder / "checkpoints" / "last.npz") as resumed,
-        np.load(taught.folder / "checkpoints" / "last.npz") as whole,
+        np.load(resumed.folder / "checkpoints" / "last.npz") as mine,
+        np.load(whole.folder / "checkpoints" / "last.npz") as theirs,
     ):
-        for name in set(whole.files) - {"progress"}:  # weights, optimizers, generators
-            np.testing.assert_array_equal(resumed[name], whole[name], err_msg=name)
+        for name in set(theirs.files) - {"progress"}:
+            np.testing.assert_array_equal(mine[name], theirs[name], err_msg=name)
 
 
-def test_a_language_model_reads_on(writer: Run, tmp_path: Path) -> None:
+def test_a_killed_encoder_of_both_directions_goes_on(
+    both: Run, tales: Path, tmp_path: Path
+) -> None:
+    """What reads from the end is in the checkpoint as well."""
+    with pytest.MonkeyPatch.context() as patch:
+        kill_in_epoch(2, patch)
+        with pytest.raises(Killed):
+            train("language_model", tales, tmp_path / "run", settings=BOTH)
+    assert_same_state(train("language_model", out=tmp_path / "run", resume=True), both)
+
+
+@pytest.mark.parametrize("kind", ["writer", "both"])
+def test_a_language_model_reads_on(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """On other text, in the form and by the tokens of the first: ULMFiT's second stage."""
+    writer = request.getfixturevalue(kind)
     (tmp_path / "text.txt").write_text("the old king told a new word to the fox . " * 150)
     same = ("sequence_length=12", "batch_size=4", "epochs=1", "learning_rate=1e-9")
     settings = [*same, "jit_compile=false", "validation_percent=20", begin(writer)]
     run = train("language_model", tmp_path / "text.txt", tmp_path / "run", settings=settings)
     assert run.spec.model == writer.spec.model
     assert run.load_pipeline().vocabulary == writer.load_pipeline().vocabulary
-    for mine, theirs in zip(run.load_model().weights, writer.load_model().weights, strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-6)
+    for name in (None, "backwards") if kind == "both" else (None,):
+        pairs = zip(run.load_model(name).weights, writer.load_model(name).weights, strict=True)
+        for mine, theirs in pairs:
+            np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(

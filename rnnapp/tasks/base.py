@@ -100,8 +100,8 @@ class Task:
         listen: Figures of the model as a stream hears it, in named groups, as JSON, with pictures
             in the folder; None for a task whose models are asked for whole sequences alone.
         trainer: What `fit` is called on in the place of a model, of the model, its settings and the
-            training's: it has `callbacks` for `fit`, and gives the trained model by `finished()`.
-            None fits the model itself.
+            training's: it has `callbacks` for `fit`, and gives the trained model by `finished()`;
+            what a run keeps beside it, by `beside`. None fits the model itself.
         answers: What `score` and `plot` judge, of a model, a pipeline with data, a split, the
             evaluation's name and settings, and whom to report to; None asks for one answer to each
             example.

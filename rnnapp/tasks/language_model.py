@@ -62,6 +62,26 @@ PRESETS = {
         "learning_rate=0.003",
         "weight_decay=0.05",
     ),
+    # A million words or two, a document a line, for text classification to start from.
+    "encoder": (
+        "bidirectional=true",
+        "document=line",
+        "sequence_length=35",
+        "vocabulary_size=30000",
+        "min_count=2",
+        "units=200",
+        "num_layers=1",
+        "embedding.dim=200",
+        "tied=true",
+        "softmax=sampled",
+        "embedding.dropout=0.1",
+        "output_dropout=0.2",
+        "weight_drop=0.2",
+        "batch_size=32",
+        "epochs=6",
+        "learning_rate=0.003",
+        "weight_decay=0.01",
+    ),
 }
 
 
@@ -142,13 +162,13 @@ def _exported(model: keras.Model) -> keras.Model:
     """A model of what follows a whole text."""
     import keras
 
+    from rnnapp.language import head_of
     from rnnapp.layers import LastTimestep
 
     _, lengths = model.inputs
-    head = model.output._keras_history.operation
     # Before the head: of a large vocabulary, all timesteps' logits would fill the memory.
     last = LastTimestep(name="last")(model.get_layer("output_dropout").output, lengths)
-    return keras.Model(model.inputs, head(last), name=model.name)
+    return keras.Model(model.inputs, head_of(model)(last), name=model.name)
 
 
 def _writer(model: keras.Model, pipeline: CorpusPipeline, spec: GenerationSpec) -> Generator:
