@@ -17,12 +17,12 @@ and their pairs, by TF-IDF, 79.4 %.
 
 Transfer begins with a language model of 1.5 million words: Wikipedia, Tatoeba and reviews, none of
 which is of SST-2's development or test set (`reviews_text.py` says how that is made sure). It reads
-in both directions. After 20 min on one core, `transfer --dev --seeds 2` has 80.5 % (80.3, 80.7): 0.4
-points more, within what seeds differ by, so that nobody has asked for the test set's figure yet.
-Other settings came to no more: with an untied softmax, 80.3 % (two seeds), and with more dropout on
-top 80.4 % (three: 80.4, 81.7, 79.2). A language model of two layers that reads forwards alone gave
-80.6 % (one seed); 79.5 % with the dropout of `--preset sentences`; 72.3 % with ULMFiT's unfreezing
-and rates, in eight epochs; 80.1 % after four more epochs on the reviews alone.
+in both directions. After 20 min on one core, `transfer --dev --seeds 2` has 80.5 % (80.3, 80.7):
+0.4 points more, within what seeds differ by, so that nobody has asked for the test set's figure
+yet. Other settings came to no more: with an untied softmax, 80.3 % (two seeds), and with more
+dropout on top 80.4 % (three: 80.4, 81.7, 79.2). A language model of two layers that reads forwards
+alone gave 80.6 % (one seed); 79.5 % with the dropout of `--preset sentences`; 72.3 % with ULMFiT's
+unfreezing and rates, in eight epochs; 80.1 % after four more epochs on the reviews alone.
 """
 
 from __future__ import annotations

@@ -65,6 +65,7 @@ PRESETS = {
     # A million words or two, a document a line, for text classification to start from.
     "encoder": (
         "bidirectional=true",
+        "tokens=words",
         "document=line",
         "sequence_length=35",
         "vocabulary_size=30000",
