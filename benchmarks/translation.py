@@ -22,7 +22,7 @@ attention: 5,574,769 parameters, trained in 53.1 minutes on two cores. Without a
 | none | greedy | 29.13 | 26.21 | 48.12 | 123 s, on one core |
 | none | beam of 4 | 31.82 | 28.22 | 47.63 | 220 s, on one core |
 
-So attention is worth 10.0 BLEU here with a beam, 10.9 without.
+So attention is worth 10.0 BLEU by a beam of four, 10.8 by greedy search.
 """
 
 from __future__ import annotations

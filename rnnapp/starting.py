@@ -150,7 +150,7 @@ def take_over_beside(run: Run, beside: dict[str, keras.Model]) -> None:
         beside: Models by name. One that the run that this one starts from had not stays as drawn,
             but for what it shares with the run's own.
     """
-    start = begun(run.spec)
+    start = begun(run.spec) if beside else None
     for name, model in beside.items():
         if start is not None and start.beside(name).is_file():
             model.set_weights(start.load_model(beside=name).get_weights())

@@ -98,6 +98,13 @@ def test_an_encoder_of_both_directions_comes_over_whole(both: Run, reviews: Path
     assert np.abs(kernels[0] - kernels[1]).max() > 0.01  # two stacks, that have learnt apart
 
 
+def test_the_preset_for_classifiers_reads_what_they_read() -> None:
+    """Their tokens are the encoder's: of characters, they would know no word."""
+    encoder = TASKS["language_model"].spec("data", ["preset=encoder"])
+    assert encoder.pipeline.tokens == TASKS["text_classification"].spec("data", []).pipeline.tokens
+    assert encoder.model.bidirectional
+
+
 def test_a_vocabulary_comes_over_whole(writer: Run, taught: Run) -> None:
     """Token for token, so that exports read as the encoder does; labels are the task's own."""
     mine, theirs = taught.load_pipeline(), writer.load_pipeline()
