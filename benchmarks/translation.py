@@ -37,7 +37,7 @@ import typer
 if TYPE_CHECKING:
     from pipelines.text.pairs import PairPipeline
     from rnnapp import Run
-    from rnnapp.translation_spec import DecodingSpec
+    from rnnapp.specs import DecodingSpec
 
 Data = Annotated[Path, typer.Option(help="Lines of source<TAB>target.")]
 Out = Annotated[Path, typer.Option(help="The run folder.")]

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import KerasTensor
 
 from rnnapp.layers import CELLS, MASK_VALUE, Decoder, PadMarker
-from rnnapp.translation_spec import TranslationSpec
+from rnnapp.specs import TranslationSpec
 
 Tensors = dict[str, tf.Tensor]
 NEXT = "next_"

@@ -154,8 +154,8 @@ def _translator(folder: Path, spec: dict[str, Any], settings: Sequence[str]) -> 
     from pipelines.text.spec import PairSpec
     from rnnapp.device import load
     from rnnapp.device.fixed import FixedShapes
+    from rnnapp.specs import DecodingSpec
     from rnnapp.translation import Translator
-    from rnnapp.translation_spec import DecodingSpec
 
     model = FixedShapes(load(_best_file(folder)))
     changed = changed_by(settings, overrides.from_dict(DecodingSpec, spec["evaluation"]))

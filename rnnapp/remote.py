@@ -22,9 +22,8 @@ from rnnapp.manifests import read_manifest
 from rnnapp.prediction import NEEDED, TOKENIZER, Predictor, changed_by
 from rnnapp.serving import Client, Stream
 from rnnapp.serving.signatures import DEFAULT, Arrays
-from rnnapp.specs import require
+from rnnapp.specs import DecodingSpec, require
 from rnnapp.translation import Translator
-from rnnapp.translation_spec import DecodingSpec
 
 if TYPE_CHECKING:
     from rnnapp.tasks import Writer

@@ -16,7 +16,7 @@ from pipelines.text.spec import PairSpec
 from pipelines.text.tokenization import BEGIN, END, PADDING, UNKNOWN
 from rnnapp.device.beam_search import Hypothesis, Search, Signatures
 from rnnapp.progress import Report
-from rnnapp.translation_spec import DecodingSpec
+from rnnapp.specs import DecodingSpec
 
 BATCH = 64  # sentences that are searched side by side
 

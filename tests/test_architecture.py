@@ -21,7 +21,7 @@ FLOORS = (
     {"specs", "overrides", "progress", "files", "manifests", "records", "device", "pipelines"},
     {
         *("layers", "losses", "metrics", "decoding", "plots", "replay", "checkpoints"),
-        *("averaging", "token_losses", "translation_metrics", "translation_spec", "finetuning"),
+        *("averaging", "token_losses", "translation_metrics", "finetuning"),
     },
     {"builders", "language", "generation", "encoder_decoder", "translation", "optimizers"},
     {"backpropagation", "chunks"},

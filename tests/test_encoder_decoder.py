@@ -19,8 +19,8 @@ from rnnapp.encoder_decoder import EncodeStep, encoder_decoder
 from rnnapp.exporting import lowering
 from rnnapp.exporting.runtimes import SavedModel
 from rnnapp.layers import CELLS
+from rnnapp.specs import DecodingSpec, TranslationSpec
 from rnnapp.token_losses import TokenCrossentropy
-from rnnapp.translation_spec import DecodingSpec, TranslationSpec
 
 from .layers.conftest import shuffled
 

@@ -14,9 +14,9 @@ from pipelines.text.pairs import PairPipeline
 from rnnapp import overrides, plots, predict, train
 from rnnapp.device.beam_search import Hypothesis
 from rnnapp.runs import Run
+from rnnapp.specs import DecodingSpec
 from rnnapp.tasks import translation
 from rnnapp.tasks.translation import TASK, Translations
-from rnnapp.translation_spec import DecodingSpec
 
 Trained = tuple[keras.Model, PairPipeline, DecodingSpec]
 

@@ -18,10 +18,9 @@ from pipelines.text.tokenization import END
 from rnnapp import plots, translation_metrics
 from rnnapp.device.beam_search import Hypothesis
 from rnnapp.progress import Report
-from rnnapp.specs import TrainSpec
+from rnnapp.specs import DecodingSpec, TrainSpec, TranslationSpec
 from rnnapp.tasks.base import Task
 from rnnapp.translation import BATCH, Translator
-from rnnapp.translation_spec import DecodingSpec, TranslationSpec
 
 if TYPE_CHECKING:
     import keras

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 from rnnapp import overrides
-from rnnapp.specs import CELLS, require
+from rnnapp.specs.checks import fraction, not_negative, positive, require
+from rnnapp.specs.recurrent import CELLS
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,9 @@ class TranslationSpec:
         """Checks the fields."""
         overrides.settle_types(self)
         require(self.cell in CELLS, "cell", f"one of {', '.join(CELLS)}", self.cell)
-        for name in ("units", "num_layers", "embedding_dim", "sampling_steps"):
-            require(getattr(self, name) > 0, name, "a positive integer", getattr(self, name))
+        positive(self, "units", "num_layers", "embedding_dim", "sampling_steps")
         require(self.units % 2 == 0, "units", "even: half of them read backwards", self.units)
-        for name in ("dropout", "sampling_probability"):
-            require(0 <= getattr(self, name) < 1, name, "in [0, 1)", getattr(self, name))
+        fraction(self, "dropout", "sampling_probability")
 
 
 @dataclass(frozen=True)
@@ -86,10 +84,6 @@ class DecodingSpec:
     def __post_init__(self) -> None:
         """Checks the fields."""
         overrides.settle_types(self)
-        require(self.beam_size > 0, "beam_size", "a positive integer", self.beam_size)
-        for name in ("length_penalty", "coverage_penalty", "max_length_ratio"):
-            value = getattr(self, name)
-            require(0 <= value < math.inf, name, "zero or more", value)
-        require(self.max_length_extra > 0, "max_length_extra", "positive", self.max_length_extra)
-        for name in ("max_sentences", "pictures", "seed"):
-            require(getattr(self, name) >= 0, name, "zero or more", getattr(self, name))
+        positive(self, "beam_size", "max_length_extra")
+        not_negative(self, "length_penalty", "coverage_penalty", "max_length_ratio")
+        not_negative(self, "max_sentences", "pictures", "seed")
