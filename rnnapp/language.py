@@ -78,15 +78,16 @@ def _assembled(
 
 
 def _recurrent_stack(spec: LanguageSpec, x: KerasTensor, lengths: KerasTensor) -> KerasTensor:
-    """Recurrent layers with locked dropout between them."""
+    """Recurrent layers with locked dropout between them, and the projection of the last one's."""
     masking = keras.layers.Masking(MASK_VALUE, name="masking")
     marked = PadMarker(name="pad_marker")(x, lengths)
     x, mask = masking(marked), masking.compute_mask(marked)
     for number in range(1, spec.num_layers + 1):
         if number > 1:
             x = keras.layers.SpatialDropout1D(spec.dropout, name=f"dropout_{number}")(x)
-        last = number == spec.num_layers
-        units = spec.embedding.dim if last and spec.tied else spec.units
+        units = spec.last_units if number == spec.num_layers else spec.units
         layer = CELLS[spec.cell](units, return_sequences=True, name=f"{spec.cell}_{number}")
         x = layer(x, mask=mask)
+    if spec.projection:
+        x = keras.layers.Dense(spec.embedding.dim, name="projection")(x)
     return x

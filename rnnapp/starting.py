@@ -79,7 +79,7 @@ def _with_tokenizer(pipeline: Any, theirs: Any) -> Any:
 
 def _with_encoder(model: RNNSpec, theirs: LanguageSpec) -> RNNSpec:
     """The settings of a model with a language model's encoder."""
-    last = theirs.embedding.dim if theirs.tied else theirs.units
+    last = theirs.last_units
     return dataclasses.replace(
         model,
         cell=theirs.cell,

@@ -59,6 +59,7 @@ TINY_WRITER = (
     "validation_percent=10",
     "units=24",
     "dim=16",
+    "projection=true",
     "token_dropout=0.05",
     "weight_drop=0.1",
     "batch_size=8",

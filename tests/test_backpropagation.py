@@ -164,15 +164,19 @@ def test_penalties_join_the_loss_but_not_the_figure(play: Path) -> None:
     assert np.abs(kernels[0] - kernels[1]).max() > 1e-3
 
 
+@pytest.mark.parametrize("projection", [False, True])
 @pytest.mark.parametrize(
     ("softmax", "tied"), [("sampled", False), ("sampled", True), ("adaptive", False)]
 )
-def test_large_softmaxes_train_what_is_measured(play: Path, softmax: str, tied: bool) -> None:
+def test_large_softmaxes_train_what_is_measured(
+    play: Path, softmax: str, tied: bool, projection: bool
+) -> None:
     """Whatever training looks at, its loss is near the exact one that validation gives."""
     pipeline = read(play)
     batch = next(iter(pipeline.dataset("train", ROWS, training=True)))
     keras.utils.set_random_seed(0)  # of the draws: one in a thousand is more than 0.02 off
-    trainer = trained(pipeline, softmax=softmax, tied=tied, num_sampled=20_000, cutoffs=(6, 12))
+    form = {"softmax": softmax, "tied": tied, "projection": projection}
+    trainer = trained(pipeline, **form, num_sampled=20_000, cutoffs=(6, 12))
     estimated = float(trainer.train_step(batch)["loss"])
     trainer.forget()
     trainer.nats.reset_state()
@@ -180,15 +184,17 @@ def test_large_softmaxes_train_what_is_measured(play: Path, softmax: str, tied: 
     assert estimated == pytest.approx(float(trainer.test_step(batch)["loss"]), abs=0.02)
 
 
-@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize(
+    "ends", [{}, {"tied": True}, {"tied": True, "projection": True}, {"projection": True}], ids=str
+)
 @pytest.mark.parametrize("cell", CELLS)
-def test_each_window_is_read_from_its_end_too(play: Path, cell: str, tied: bool) -> None:
+def test_each_window_is_read_from_its_end_too(play: Path, cell: str, ends: dict) -> None:
     """By a stack of its own that learns reversed text, with the one embedding and softmax."""
     pipeline = read(play)
     inputs, targets = next(iter(pipeline.dataset("train", ROWS, training=True)))
-    trainer = trained(pipeline, cell=cell, tied=tied, bidirectional=True, num_layers=1)
+    trainer = trained(pipeline, cell=cell, bidirectional=True, num_layers=1, **ends)
     shuffled(trainer.backwards)
-    plain = trained(pipeline, cell=cell, tied=tied, num_layers=1)
+    plain = trained(pipeline, cell=cell, num_layers=1, **ends)
     plain.model.set_weights(trainer.model.get_weights())
     stack, name = trainer.backwards.get_layer(f"{cell}_1"), "embedding"
     token_ids = tf.concat([inputs["token_ids"][:, :1], targets], axis=1)[:, ::-1]

@@ -24,7 +24,14 @@ DROPPING = LanguageSpec(
     output_dropout=0.3,
     weight_drop=0.3,
 )
-ENDS = [{}, {"tied": True}, {"softmax": "adaptive", "cutoffs": (3, 5)}, {"softmax": "sampled"}]
+ENDS = [
+    {},
+    {"tied": True},
+    {"tied": True, "projection": True},
+    {"projection": True},
+    {"softmax": "adaptive", "cutoffs": (3, 5)},
+    {"softmax": "sampled"},
+]
 
 
 def model_of(spec: LanguageSpec) -> keras.Model:
@@ -101,10 +108,14 @@ def test_a_dropped_token_is_dropped_whole() -> None:
 
 
 def test_tied_models_are_as_wide_as_their_vectors() -> None:
-    """Or their features could not be compared with them."""
-    tied, plain = model_of(changed(tied=True)), model_of(changed())
-    assert [tied.get_layer(f"lstm_{n}").units for n in (1, 2)] == [6, 5]
-    assert [plain.get_layer(f"lstm_{n}").units for n in (1, 2)] == [6, 6]
+    """Or their features could not be compared with them, unless they are projected to that."""
+    for fields, units in (
+        ({"tied": True}, [6, 5]),
+        ({"tied": True, "projection": True}, [6, 6]),
+        ({}, [6, 6]),
+    ):
+        model = model_of(changed(**fields))
+        assert [model.get_layer(f"lstm_{n}").units for n in (1, 2)] == units
 
 
 @pytest.mark.parametrize(

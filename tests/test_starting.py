@@ -27,9 +27,9 @@ READS = ("preset=ulmfit", "epochs=2", "batch_size=64")
 @pytest.fixture(scope="module")
 def tied(tales: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A language model whose last layer is as wide as its embedding, and no other."""
-    form = ("tied=true", "num_layers=2", "units=9", "dim=7", "cell=gru", "epochs=1")
+    form = ("tied=true", "projection=false", "num_layers=2", "units=9", "dim=7", "cell=gru")
     folder = tmp_path_factory.mktemp("runs") / "tied"
-    return train("language_model", tales, folder, settings=[*TINY_WRITER, *form])
+    return train("language_model", tales, folder, settings=[*TINY_WRITER, *form, "epochs=1"])
 
 
 @pytest.fixture(scope="module")

@@ -19,18 +19,22 @@ class LanguageSpec:
 
     Args:
         cell: One of `CELLS`.
-        units: Width of each recurrent layer; with `tied`, the last one is as wide as the embedding.
+        units: Width of each recurrent layer; with `tied` and no `projection`, the last one is as
+            wide as the embedding.
         num_layers: Recurrent layers.
         embedding: What the model reads tokens by.
         tied: Give tokens the same vectors in the softmax as in the embedding (Press and Wolf 2017,
             arXiv:1608.05859).
+        projection: Bring the last layer's outputs to the embedding's size by a linear layer before
+            the softmax. With `tied` they need not themselves be like the vectors of tokens, which
+            drives a small layer's gates to their ends.
         bidirectional: Train a second recurrent layer, which reads text from its end, beside the
             first, with the same embedding and softmax (Peters et al. 2018, arXiv:1802.05365). Text
             classification that starts from this run reads in both directions; what the run itself
             evaluates, writes and exports is the model that reads forwards.
         dropout: Share of a layer's outputs dropped between recurrent layers in training. This and
             `output_dropout` are locked: the same features at every timestep of a window.
-        output_dropout: Share of the last layer's outputs dropped in training.
+        output_dropout: Share of the last layer's outputs, projected or not, dropped in training.
         weight_drop: Share of the recurrent weights dropped in training, drawn for each batch.
         activation_regularization: Weight of the mean square of the last layer's outputs after
             dropout, which joins the training loss (AR).
@@ -49,6 +53,7 @@ class LanguageSpec:
     num_layers: int = 2
     embedding: EmbeddingSpec = EmbeddingSpec(dim=64)
     tied: bool = False
+    projection: bool = False
     bidirectional: bool = False
     dropout: float = 0.1
     output_dropout: float = 0.1
@@ -76,3 +81,8 @@ class LanguageSpec:
         )
         must = "1 with bidirectional=true: a classifier's second layer reads both directions"
         require(not self.bidirectional or self.num_layers == 1, "num_layers", must, self.num_layers)
+
+    @property
+    def last_units(self) -> int:
+        """Width of the last recurrent layer."""
+        return self.embedding.dim if self.tied and not self.projection else self.units
