@@ -76,7 +76,8 @@ def many_to_one(
         timesteps = None if window is None else max(1, round(window * window_unit / strides))
         x = SequencePooling(spec.pooling, timesteps, spec.num_heads, name="pooling")(x, mask)
     # Head
-    x = keras.layers.Dropout(spec.dropout, name="head_dropout")(x)
+    head_dropout = spec.dropout if spec.head_dropout is None else spec.head_dropout
+    x = keras.layers.Dropout(head_dropout, name="head_dropout")(x)
     logits = keras.layers.Dense(num_outputs, name="logits")(x)
     return keras.Model([source, lengths], logits, name=name)
 

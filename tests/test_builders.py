@@ -35,6 +35,7 @@ OTHER: dict[str, Any] = {
     "last_units": 8,
     "bidirectional": True,
     "dropout": 0.3,
+    "head_dropout": 0.4,
     "recurrent_dropout": 0.2,
     "layer_norm": True,
     "pooling": "mean",

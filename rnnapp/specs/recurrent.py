@@ -146,7 +146,8 @@ class RNNSpec:
         num_layers: Recurrent layers.
         last_units: Width of the last recurrent layer; None for `units`.
         bidirectional: Read in both directions; such a model cannot stream.
-        dropout: Share of a layer's outputs dropped in training.
+        dropout: Share of each recurrent layer's inputs dropped in training.
+        head_dropout: Share of the head's inputs dropped in training; None for `dropout`.
         recurrent_dropout: Share of the recurrent state dropped in training.
         layer_norm: Normalise each recurrent layer's outputs (Ba et al. 2016, arXiv:1607.06450).
         pooling: How a sequence becomes a vector: its last state, a mean, a maximum, both, or
@@ -165,6 +166,7 @@ class RNNSpec:
     last_units: int | None = None
     bidirectional: bool = False
     dropout: float = 0.1
+    head_dropout: float | None = None
     recurrent_dropout: float = 0.0
     layer_norm: bool = False
     pooling: PoolingName = "last"
@@ -178,7 +180,7 @@ class RNNSpec:
         overrides.settle_types(self)
         require(self.cell in CELLS, "cell", f"one of {', '.join(CELLS)}", self.cell)
         positive(self, "units", "num_layers", "last_units", "num_heads")
-        fraction(self, "dropout", "recurrent_dropout")
+        fraction(self, "dropout", "head_dropout", "recurrent_dropout")
         require(
             self.front is None or self.embedding is None,
             "embedding",
