@@ -21,8 +21,8 @@ import numpy as np
 OVERLAP = 25  # four words or five: that many are the same phrase at least
 
 
-def write(reviews: Path, texts: Path, out: Path) -> str:
-    """Writes all text, a sentence or an article a line, in shuffled order.
+def write(reviews: Path, texts: Path, out: Path) -> tuple[str, str]:
+    """Writes all text, a sentence or an article a line, in shuffled order; and that of reviews.
 
     Args:
         reviews: The folder of SST-2 and MR.
@@ -30,14 +30,20 @@ def write(reviews: Path, texts: Path, out: Path) -> str:
         out: The folder to write to.
 
     Returns:
-        The file.
+        The file of all text, and that of reviews alone.
     """
     out.mkdir(parents=True, exist_ok=True)
-    lines = _articles(texts) + _sentences(texts) + _reviews(reviews)
+    judged = _reviews(reviews)
+    everything = _articles(texts) + _sentences(texts) + judged
+    return _shuffled(everything, out / "texts.txt"), _shuffled(judged, out / "reviews.txt")
+
+
+def _shuffled(lines: list[str], path: Path) -> str:
+    """Writes lines to a file."""
     order = np.random.default_rng(0).permutation(len(lines))
     text = "\n".join(_as_treebank(lines[place]) for place in order)
-    (out / "texts.txt").write_text(text + "\n", encoding="utf-8")
-    return str(out / "texts.txt")
+    path.write_text(text + "\n", encoding="utf-8")
+    return str(path)
 
 
 def _reviews(folder: Path) -> list[str]:

@@ -35,15 +35,15 @@ PRESETS = {
         "embedding.dropout=0.5",
         "model.dropout=0.5",
     ),
-    # Goes on from a small language model's encoder, which learns at the head's own rate: one of a
-    # million words or two, held back or frozen, judged worse (`benchmarks/sentiment.py`).
+    # Goes on from a small language model's encoder, which learns at the head's own rate and as much
+    # of it is dropped as of one from scratch: one of a million words or two, held back or frozen,
+    # judged worse (`benchmarks/sentiment.py`).
     "transfer": (
         "pooling=mean_max",
-        "token_dropout=0.2",
-        "embedding.dropout=0.2",
-        "model.dropout=0.3",
-        "epochs=5",
-        "learning_rate=0.006",
+        "token_dropout=0.4",
+        "embedding.dropout=0.5",
+        "model.dropout=0",
+        "head_dropout=0.5",
     ),
     # The same as ULMFiT has it (Howard and Ruder 2018, arXiv:1801.06146): the head first, then a
     # layer more each epoch, the lower the slower.
