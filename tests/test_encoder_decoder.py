@@ -363,7 +363,7 @@ def test_bad_settings_are_named(settings: Any, message: str) -> None:
     [
         ({"beam_size": 0}, "`beam_size` must be a positive integer"),
         ({"length_penalty": -0.1}, "`length_penalty` must be zero or more"),
-        ({"max_length_extra": 0}, "`max_length_extra` must be positive"),
+        ({"max_length_extra": 0}, "`max_length_extra` must be a positive integer"),
         ({"max_sentences": -1}, "`max_sentences` must be zero or more"),
         ({"bleu_tokenizer": "x"}, "`bleu_tokenizer` must be one of 13a"),
     ],
