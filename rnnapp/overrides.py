@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
+
+DECIMAL = re.compile(r"[+-]?(\d+\.|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)  # .5, 5.: no JSON
 
 
 def to_dict(spec: Any) -> dict[str, Any]:
@@ -116,6 +119,8 @@ def _parse(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError:
+        if DECIMAL.fullmatch(text):
+            return float(text)
         return {"True": True, "False": False, "None": None}.get(text, text)
 
 

@@ -169,6 +169,13 @@ def test_bare_words_are_text() -> None:
     assert spec.pipeline.noise == "folder/of noise"
 
 
+@pytest.mark.parametrize("text", [".005", "5.e-3", "+.5E-2", "0.005"])
+def test_a_number_may_lack_a_digit_beside_its_point(text: str) -> None:
+    """JSON wants one on both sides; people do not write it."""
+    spec = TASKS["speech_commands"].spec(assignments=[f"learning_rate={text}"])
+    assert spec.train.learning_rate == 0.005
+
+
 def test_folders_are_known_by_their_whole_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
